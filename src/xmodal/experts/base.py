@@ -1,0 +1,70 @@
+"""A trained answer of any family over some inputs, and the data that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from xmodal.batch import Examples
+from xmodal.features.column import FeatureColumn, Fitted
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName
+from xmodal.tasks import Prediction, Task
+
+Settings = Mapping[str, Json]
+
+
+class Preparer(Protocol):
+    """The two steps that encoders and classic descriptors share: fitted on training rows, applied to any."""
+
+    @classmethod
+    def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted: ...
+    @staticmethod
+    def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn: ...
+
+
+class Data(Protocol):
+    """One table at fit, or the rows at predict. All row numbers are positions in it."""
+
+    columns: Mapping[Key, FeatureColumn]
+    examples: Mapping[TaskName, Examples]
+
+    def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
+        """Fitted on THESE rows (a fold's), applied to the whole column; cached by them."""
+        ...
+
+    def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted) -> FeatureColumn:
+        """The whole column under a fitted part; cached by the part's digest, so equal parts are computed once."""
+        ...
+
+
+class Expert(Protocol):
+    """Built with the tasks it answers, the inputs it may read and its settings (plain values, saved with it)."""
+
+    name: str  # of the class in the registry, as in an artefact
+    family: ClassVar[Literal["features", "deep", "hybrid"]]
+    tasks: Mapping[TaskName, Task]
+    inputs: Mapping[Key, Input]
+    settings: Settings
+
+    def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None: ...
+
+    def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
+        """Learn on `rows`; returns the epochs or trees used. `valid` None: exactly `budget.epochs`."""
+        ...
+
+    def fitted(self) -> Fitted: ...
+
+    @classmethod
+    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Any: ...
+
+    def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
+        """One prediction a row, in order, as if the hidden inputs had no cell. Reads only `inputs`."""
+        ...
+
+
+def states(data: Data, inputs: Mapping[Key, Input], rows: Rows, hide: frozenset[Key]) -> np.ndarray:
+    """state_RM of a prediction: why each input of each row can or cannot be used."""
+    parts = [(data.columns[k].rows(rows).hidden() if k in hide else data.columns[k].rows(rows)).state_B for k in inputs]
+    return np.stack(parts, 1) if parts else np.zeros((len(rows), 0), np.int8)

@@ -1,0 +1,158 @@
+"""What extractors make of a column: U distinct present cells, and which of them each row points to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from xmodal.job import Json, Rows, State
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What made a feature. With the cell's bytes it is the store's key."""
+
+    name: str
+    version: int
+    decoder: str
+    settings: str  # canonical JSON
+    weights: str = ""  # hash of a network's weights
+
+    @property
+    def digest(self) -> str:
+        """Stable name of this spec, also its folder in the store."""
+        text = json.dumps([self.name, self.version, self.decoder, self.settings, self.weights])
+        return f"{self.name}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """Features of one input. Dense: `{name: [U, …]}`. Ragged: `{name: (values, offsets [U + 1])}`; sparse features are
+    two ragged ones, `<name>.index` and `<name>.weight`. Mapped or in memory; a single row is U = 1, no Arrow."""
+
+    dense: dict[str, np.ndarray]
+    ragged: dict[str, tuple[np.ndarray, np.ndarray]]
+    row_BK: np.ndarray  # int64 [B, K]: which of the U are row b's, in order; -1 none
+    state_B: np.ndarray  # int8 [B]
+    specs: tuple[Spec, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.row_BK)
+
+    @property
+    def cells(self) -> int:
+        """U, the number of distinct present cells."""
+        for array in self.dense.values():
+            return len(array)
+        for _, offsets in self.ragged.values():
+            return len(offsets) - 1
+        return 0
+
+    def rows(self, rows: Rows) -> FeatureColumn:
+        """These rows over the same cells (nothing is copied but the pointers)."""
+        return replace(self, row_BK=self.row_BK[rows], state_B=self.state_B[rows])
+
+    def compact(self) -> FeatureColumn:
+        """The same rows over only the cells they use: what a fold may see."""
+        used, row = np.unique(self.row_BK, return_inverse=True)
+        row = row.reshape(self.row_BK.shape).astype(np.int64)
+        if len(used) and used[0] < 0:
+            used, row = used[1:], row - 1
+        if len(used) == self.cells:
+            return self
+        ragged = {k: take_ragged(v, offsets, used) for k, (v, offsets) in self.ragged.items()}
+        return replace(self, dense={k: v[used] for k, v in self.dense.items()}, ragged=ragged, row_BK=row)
+
+    def hidden(self) -> FeatureColumn:
+        """The same rows with every cell gone."""
+        state_B = np.where(self.state_B == State.PRESENT, State.MISSING, self.state_B).astype(np.int8)
+        return replace(self, row_BK=np.full_like(self.row_BK, -1), state_B=state_B)
+
+    def take(self, cell_U: np.ndarray) -> dict[str, np.ndarray]:
+        """One vectorised gather. Ragged arrays come padded with 0, beside `<name>_length`."""
+        out: dict[str, np.ndarray] = {name: np.asarray(array)[cell_U] for name, array in self.dense.items()}
+        for name, (values, offsets) in self.ragged.items():
+            out[name], out[f"{name}_length"] = pad_ragged(np.asarray(values), offsets, cell_U)
+        return out
+
+    def pooled(self, name: str, fill: float = np.nan) -> np.ndarray:
+        """A dense feature a row, [B, D]: the mean over the row's files; `fill` where it has none."""
+        array = np.asarray(self.dense[name])
+        there_BK = self.row_BK >= 0
+        if self.row_BK.shape[1] == 1:
+            x_BD = array[self.row_BK[:, 0]] if len(array) else np.zeros((len(self), *array.shape[1:]), array.dtype)
+            x_BD = x_BD.astype(np.float64)
+        else:
+            weight_BK = there_BK / np.maximum(there_BK.sum(1, keepdims=True), 1)
+            x_BD = np.einsum("bk,bkd->bd", weight_BK, array[self.row_BK].astype(np.float64))
+        x_BD[~there_BK.any(1)] = fill
+        return x_BD
+
+
+def take_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ragged array of only these cells, in this order."""
+    starts, lengths = offsets[cell_U], offsets[cell_U + 1] - offsets[cell_U]
+    out = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    where = np.arange(out[-1]) + np.repeat(starts - out[:-1], lengths)
+    return np.asarray(values)[where], out
+
+
+def pad_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[U, longest, …] padded with 0, and the lengths [U]. One gather from one flat file."""
+    flat, starts = take_ragged(values, offsets, cell_U)
+    length_U = np.diff(starts)
+    out = np.zeros((len(cell_U), max(int(length_U.max(initial=0)), 1), *values.shape[1:]), values.dtype)
+    out[np.arange(out.shape[1]) < length_U[:, None]] = flat
+    return out, length_U
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that an artefact may hold of a fitted part: plain values, arrays, and files of bytes. Never code."""
+
+    config: dict[str, Json] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content: equal parts of two experts are computed once a row. Computed once an object."""
+        if "_digest" not in self.__dict__:
+            h = hashlib.blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=16)
+            for name, array in sorted(self.arrays.items()):
+                h.update(f"{name}{array.dtype}{array.shape}".encode())
+                h.update(np.ascontiguousarray(array).data)
+            for name, content in sorted(self.files.items()):
+                h.update(name.encode() + b"\0" + content)
+            object.__setattr__(self, "_digest", h.hexdigest())
+        return str(self.__dict__["_digest"])
+
+    @classmethod
+    def merge(cls, parts: Mapping[str, Fitted], config: Mapping[str, Json]) -> Fitted:
+        """Several fitted parts in one, each under its name. `part` takes one out again."""
+        return cls(
+            {"parts": {name: part.config for name, part in parts.items()}, **config},
+            {f"{name}/{k}": v for name, part in parts.items() for k, v in part.arrays.items()},
+            {f"{name}/{k}": v for name, part in parts.items() for k, v in part.files.items()},
+        )
+
+    def part(self, name: str) -> Fitted:
+        """The part that `merge` put in under this name."""
+        cut = len(name) + 1
+        return Fitted(
+            self.config["parts"][name],  # type: ignore[index,call-overload,arg-type]
+            {k[cut:]: v for k, v in self.arrays.items() if k.startswith(f"{name}/")},
+            {k[cut:]: v for k, v in self.files.items() if k.startswith(f"{name}/")},
+        )
+
+
+def join(columns: Sequence[FeatureColumn]) -> FeatureColumn:
+    """Several extractors' features of the same cells as one column."""
+    first = columns[0]
+    dense = {k: v for c in columns for k, v in c.dense.items()}
+    ragged = {k: v for c in columns for k, v in c.ragged.items()}
+    return replace(first, dense=dense, ragged=ragged, specs=tuple(s for c in columns for s in c.specs))

@@ -1,0 +1,205 @@
+"""What is asked: no network, shared by every family of experts.
+
+R examples · C classes. `pool` maps a score to the space where answers are added, `unpool` maps it back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from xmodal.batch import Examples, View
+from xmodal.errors import TargetError
+from xmodal.features.column import Fitted
+from xmodal.job import TableName, TaskName
+from xmodal.metrics import classification_metrics, regression_metrics
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What every family answers with; ensembles, calibration, bootstrap and files act on this and on nothing else."""
+
+    score: np.ndarray  # probabilities [R, C] | value [R]
+    state_RM: np.ndarray
+    item_RK: np.ndarray | None = None
+    rank_R: np.ndarray | None = None
+
+
+class Task(Protocol):
+    """A task knows its name, what it reads, its fitted classes or scale, and the space where answers are added."""
+
+    name: TaskName
+    kind: str
+    views: tuple[View, ...]
+    refers: TableName | None
+    weight: float
+    fitted: Fitted | None
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def prior(self) -> np.ndarray: ...
+    def fit(self, train: pa.Array) -> Task: ...
+    def pool(self, score: np.ndarray) -> np.ndarray: ...
+    def unpool(self, z: np.ndarray) -> np.ndarray: ...
+    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]: ...
+    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]: ...
+
+
+@dataclass(frozen=True)
+class Classify:
+    """One class of several. Pool space: the log-probability of each class, floored at 1 / (n + C)."""
+
+    name: TaskName
+    views: tuple[View, ...]
+    fitted: Fitted | None = None
+    refers: TableName | None = None
+    weight: float = 1.0
+    kind: str = "classify"
+
+    @property
+    def classes(self) -> list[str]:
+        """Canonical names, in canonical order."""
+        return list(self._config["classes"])  # type: ignore[arg-type]
+
+    @property
+    def _config(self) -> dict[str, object]:
+        if self.fitted is None:
+            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
+        return self.fitted.config  # type: ignore[return-value]
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return len(self.classes)
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Log of the class shares in training, [C]."""
+        count_C = np.asarray(self._config["counts"], float)
+        return np.asarray(np.log(count_C / count_C.sum()))
+
+    @property
+    def positive(self) -> int:
+        """The positive class of two: the rarer one (the later in order when equal)."""
+        count_C = np.asarray(self._config["counts"], float)
+        return int(len(count_C) - 1 - np.argmin(count_C[::-1]))
+
+    def fit(self, train: pa.Array) -> Classify:
+        """Classes and their counts. Raises TargetError where fewer than two are left to tell apart."""
+        counts = Counter(v for v in train.to_pylist() if v is not None)
+        classes = sorted(counts, key=class_order)
+        if len(classes) < 2:
+            found = f"only {classes[0]!r}" if classes else "no labelled row"
+            raise TargetError(f"at least two classes in target {self.name!r}", found, "choose another target or label more rows")
+        config = {"classes": classes, "counts": [counts[c] for c in classes]}
+        return replace(self, fitted=Fitted(config))  # type: ignore[arg-type]
+
+    def pool(self, score: np.ndarray) -> np.ndarray:
+        floor = 1.0 / (float(np.sum(self._config["counts"])) + self.width)  # type: ignore[arg-type]
+        return np.asarray(np.log(np.maximum(score, floor)))
+
+    def unpool(self, z: np.ndarray) -> np.ndarray:
+        p = np.exp(z - z.max(-1, keepdims=True))
+        return np.asarray(p / p.sum(-1, keepdims=True))
+
+    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
+        """Class of each row, and weight 1; an unlabelled row has class -1 and weight 0, a class that training never
+        saw has class -1 and weight 1 (nothing learns from it, and every metric counts it as wrong)."""
+        index = {c: i for i, c in enumerate(self.classes)}
+        labels = values.to_pylist()
+        y = torch.tensor([index.get(v, -1) for v in labels], dtype=torch.int64)
+        return y, torch.tensor([float(v is not None) for v in labels])
+
+    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
+        """Over the labelled examples; an undefined metric is None."""
+        y_R, keep = labelled(examples)
+        return classification_metrics(y_R[keep].astype(int), prediction.score[keep], self.positive)
+
+
+@dataclass(frozen=True)
+class Regress:
+    """One value. Pool space: the standardised value, [R, 1]."""
+
+    name: TaskName
+    views: tuple[View, ...]
+    fitted: Fitted | None = None
+    refers: TableName | None = None
+    weight: float = 1.0
+    kind: str = "regress"
+
+    @property
+    def width(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def prior(self) -> np.ndarray:
+        """The mean, standardised: 0."""
+        return np.zeros(1)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation in training."""
+        if self.fitted is None:
+            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
+        return float(self.fitted.config["mean"]), float(self.fitted.config["deviation"])  # type: ignore[arg-type]
+
+    def fit(self, train: pa.Array) -> Regress:
+        """Mean and deviation. Raises TargetError where the target is constant or has an infinite value."""
+        y = np.asarray(train.drop_null().cast(pa.float64()), float)
+        y = y[~np.isnan(y)]
+        if not np.isfinite(y).all():
+            raise TargetError(f"finite numbers in target {self.name!r}", "an infinite value", "correct or empty that cell")
+        if len(y) < 2 or np.ptp(y) == 0:
+            found = f"only the value {y[0]:g}" if len(y) else "no labelled row"
+            raise TargetError(f"at least two values in target {self.name!r}", found, "choose another target or label more rows")
+        return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
+
+    def pool(self, score: np.ndarray) -> np.ndarray:
+        mean, deviation = self.scale
+        return np.asarray((score.reshape(-1, 1) - mean) / deviation)
+
+    def unpool(self, z: np.ndarray) -> np.ndarray:
+        mean, deviation = self.scale
+        return np.asarray(z[..., 0] * deviation + mean)
+
+    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
+        """Standardised value [R] (0 where unlabelled), and weight: 0 where unlabelled."""
+        mean, deviation = self.scale
+        y = values.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(float)
+        there = np.isfinite(y)
+        z = (np.where(there, y, mean) - mean) / deviation
+        return torch.from_numpy(z.astype(np.float32)), torch.from_numpy(there.astype(np.float32))
+
+    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
+        """Over the labelled examples, in the target's own units."""
+        y_R, keep = labelled(examples)
+        mean, deviation = self.scale
+        return regression_metrics(y_R[keep] * deviation + mean, prediction.score[keep])
+
+
+def labelled(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """y and which examples carry a label."""
+    if examples.y is None:
+        raise TargetError("labelled examples", "examples without labels", "give rows that hold the target column")
+    return examples.y.double().numpy(), examples.weight_R.numpy() > 0
+
+
+def class_order(name: str) -> tuple[int, float, str]:
+    """Numbers in numeric order, then words in code-point order: the same on every machine."""
+    try:
+        value = float(name)
+        return (0, value, name) if np.isfinite(value) else (1, 0.0, name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+TASKS: Mapping[str, type[Classify] | type[Regress]] = {"classify": Classify, "regress": Regress}
