@@ -1,0 +1,167 @@
+"""Scores of predictions: scikit-learn's, calibration, and bootstrap intervals that draw groups where there are some.
+
+R rows · C classes · W bootstrap draws. A draw is a weight a row, so that one pass serves a thousand draws.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from sklearn import metrics as sk
+from sklearn.exceptions import UndefinedMetricWarning
+
+from xmodal.errors import unknown
+
+LOWER = frozenset({"log_loss", "ece", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error"})
+CLASSIFY = (
+    "accuracy", "balanced_accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted", "roc_auc",
+    "average_precision", "log_loss", "ece",
+)  # fmt: skip
+REGRESS = ("r2", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error")
+DRAWS = 1000
+
+
+def metric_names(kind: str, classes: int) -> tuple[str, ...]:
+    """The metrics of a task; f1, precision and recall of the positive class exist for two classes only."""
+    if kind == "regress":
+        return REGRESS
+    positive = ("f1", "precision", "recall", "average_precision")
+    return CLASSIFY if classes == 2 else tuple(n for n in CLASSIFY if n not in positive)
+
+
+def main_metric(kind: str, classes: int, asked: str | None) -> str:
+    """The metric reported first. Raises ConfigError for one that the task doesn't have, naming the nearest."""
+    names = metric_names(kind, classes)
+    if asked is not None and asked not in names:
+        raise unknown("metric", asked, names)
+    return asked or ("r2" if kind == "regress" else "roc_auc" if classes == 2 else "accuracy")
+
+
+def classification_metrics(y_R: np.ndarray, p_RC: np.ndarray, positive: int, names: tuple[str, ...] = ()) -> dict[str, float | None]:
+    """`y_R` holds class indices, -1 a class that training never saw (wrong whatever is said). Undefined: None."""
+    classes = p_RC.shape[1]
+    guess_R = p_RC.argmax(1)
+    hit = {"labels": [positive], "average": "macro", "zero_division": 0.0}
+    true_R = y_R == positive
+
+    def auc() -> float | None:
+        if classes == 2:
+            return float(sk.roc_auc_score(true_R, p_RC[:, positive])) if 0 < true_R.sum() < len(true_R) else None
+        seen = [c for c in range(classes) if 0 < (y_R == c).sum() < len(y_R)]
+        return float(np.mean([sk.roc_auc_score(y_R == c, p_RC[:, c]) for c in seen])) if seen else None
+
+    found: dict[str, Callable[[], float | None]] = {
+        "accuracy": lambda: sk.accuracy_score(y_R, guess_R),
+        "balanced_accuracy": lambda: float(np.mean([(guess_R[y_R == c] == c).mean() for c in np.unique(y_R)])),
+        "f1": lambda: sk.f1_score(y_R, guess_R, **hit),
+        "precision": lambda: sk.precision_score(y_R, guess_R, **hit),
+        "recall": lambda: sk.recall_score(y_R, guess_R, **hit) if true_R.any() else None,
+        "f1_macro": lambda: sk.f1_score(y_R, guess_R, average="macro", zero_division=0.0),
+        "f1_weighted": lambda: sk.f1_score(y_R, guess_R, average="weighted", zero_division=0.0),
+        "roc_auc": auc,
+        "average_precision": lambda: sk.average_precision_score(true_R, p_RC[:, positive]) if true_R.any() else None,
+        "log_loss": lambda: None if (y_R < 0).any() else float(-log_likelihood(y_R, p_RC).mean()),
+        "ece": lambda: ece(y_R, p_RC),
+    }
+    return evaluate_all(found, names or metric_names("classify", classes), len(y_R))
+
+
+def regression_metrics(y_R: np.ndarray, value_R: np.ndarray, names: tuple[str, ...] = REGRESS) -> dict[str, float | None]:
+    """In the target's own units. Undefined (r2 of a constant, percentage of a zero): None."""
+    found: dict[str, Callable[[], float | None]] = {
+        "r2": lambda: sk.r2_score(y_R, value_R) if len(y_R) > 1 and np.ptp(y_R) > 0 else None,
+        "mean_absolute_error": lambda: sk.mean_absolute_error(y_R, value_R),
+        "root_mean_squared_error": lambda: sk.root_mean_squared_error(y_R, value_R),
+        "mean_absolute_percentage_error": lambda: None if (y_R == 0).any() else sk.mean_absolute_percentage_error(y_R, value_R),
+    }
+    return evaluate_all(found, names, len(y_R))
+
+
+def evaluate_all(found: dict[str, Callable[[], float | None]], names: tuple[str, ...], rows: int) -> dict[str, float | None]:
+    """Each named metric; None where it is undefined or there is no row."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        values = {name: found[name]() if rows else None for name in names}
+    return {name: None if v is None or not np.isfinite(v) else float(v) for name, v in values.items()}
+
+
+def log_likelihood(y_R: np.ndarray, p_RC: np.ndarray) -> np.ndarray:
+    """Log-probability of the true class, [R]; of a class never seen, that of the smallest float."""
+    tiny = np.finfo(float).tiny
+    p_R = np.where(y_R >= 0, p_RC[np.arange(len(y_R)), np.maximum(y_R, 0)], 0.0)
+    return np.asarray(np.log(np.maximum(p_R, tiny)))
+
+
+def ece(y_R: np.ndarray, p_RC: np.ndarray, bins: int = 15) -> float:
+    """Debiased expected calibration error of the top class (Kumar, Liang & Ma, 2019, "Verified uncertainty
+    calibration", eq. 5): squared gap a bin less the variance of its accuracy, over bins of equal count."""
+    top_R, right_R = p_RC.max(1), (p_RC.argmax(1) == y_R).astype(float)
+    total = 0.0
+    for part in np.array_split(np.argsort(top_R, kind="stable"), min(bins, len(y_R))):
+        accuracy, n = right_R[part].mean(), len(part)
+        variance = accuracy * (1 - accuracy) / (n - 1) if n > 1 else 0.0
+        total += n / len(y_R) * ((accuracy - top_R[part].mean()) ** 2 - variance)
+    return float(np.sqrt(max(total, 0.0)))
+
+
+def draw_weights(groups_R: np.ndarray, seed: int, draws: int = DRAWS) -> np.ndarray:
+    """[W, R] how often each draw takes each row: whole groups with replacement."""
+    _, group_R = np.unique(groups_R, return_inverse=True)
+    count = int(group_R.max(initial=-1)) + 1
+    drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count))
+    times = np.zeros((draws, count), np.float32)
+    np.add.at(times, (np.arange(draws)[:, None], drawn), 1)
+    return times[:, group_R]
+
+
+def drawn_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
+    """Weighted area under the ROC curve of every draw, ties counted half (Mann-Whitney), [W]."""
+    order = np.argsort(score_R, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score_R[order]) > 0])
+    w, t = weight_WR[:, order], true_R[order]
+    up = np.add.reduceat(w * t, starts, axis=1)
+    down = np.add.reduceat(w * ~t, starts, axis=1)
+    below = np.cumsum(down, 1) - down
+    pairs = up.sum(1) * down.sum(1)
+    return np.asarray(((below + down / 2) * up).sum(1) / np.where(pairs > 0, pairs, np.nan))
+
+
+def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_WR: np.ndarray) -> np.ndarray:
+    """The metric in every draw, [W]; NaN where undefined. Metrics without a weighted form come from 200 draws."""
+    total_W = weight_WR.sum(1)
+
+    def mean(value_R: np.ndarray) -> np.ndarray:
+        return np.asarray((weight_WR @ value_R) / total_W)
+
+    def auc() -> np.ndarray:
+        if score.shape[1] == 2:
+            return drawn_auc(y_R == positive, score[:, positive], weight_WR)
+        each = np.stack([drawn_auc(y_R == c, score[:, c], weight_WR) for c in np.unique(y_R[y_R >= 0])])
+        known = np.isfinite(each)
+        return np.asarray(np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1))
+
+    forms: dict[str, Callable[[], np.ndarray]] = {
+        "accuracy": lambda: mean(score.argmax(1) == y_R),
+        "log_loss": lambda: mean(-log_likelihood(y_R, score)),
+        "roc_auc": auc,
+        "r2": lambda: 1 - mean((y_R - score) ** 2) / (mean(y_R**2) - mean(y_R) ** 2),
+        "mean_absolute_error": lambda: mean(np.abs(y_R - score)),
+        "root_mean_squared_error": lambda: np.sqrt(mean((y_R - score) ** 2)),
+    }
+    if name in forms:
+        return forms[name]()
+    taken = [np.repeat(np.arange(len(y_R)), w.astype(int)) for w in weight_WR[:200]]
+    one = [
+        regression_metrics(y_R[r], score[r], (name,))[name] if score.ndim == 1
+        else classification_metrics(y_R[r], score[r], positive, (name,))[name]
+        for r in taken
+    ]  # fmt: skip
+    return np.array([np.nan if v is None else v for v in one])
+
+
+def interval(values_W: np.ndarray) -> list[float | None]:
+    """The middle 95 % of the draws."""
+    known = values_W[np.isfinite(values_W)]
+    return [float(v) for v in np.quantile(known, [0.025, 0.975])] if len(known) else [None, None]

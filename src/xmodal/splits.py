@@ -1,0 +1,90 @@
+"""Which rows are learnt from, chosen by and scored: whole groups, shares of classes kept where groups allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from xmodal.errors import ConfigError, TableError
+from xmodal.features.column import FeatureColumn
+from xmodal.job import Rows
+
+PARTS = ("train", "val", "test")
+SHARES = (0.70, 0.15, 0.15)
+TIE_TEXT = 20  # equal texts of at least so many bytes tie their rows
+
+
+def ties(columns: Sequence[FeatureColumn], group: pa.Array | None, rows: int) -> np.ndarray:
+    """One number a row; rows of the same number may never be divided: those of one group (an empty group is its own),
+    and those that share a media cell or a text of 20 bytes and more, unless over 1 % of the rows and over 20 share it."""
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    if group is not None:
+        codes = group.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        pairs.append((np.flatnonzero(codes >= 0), codes[codes >= 0]))
+    for column in columns:
+        row, file = np.nonzero(column.row_BK >= 0)
+        cell = column.row_BK[row, file]
+        often = np.bincount(cell, minlength=column.cells)
+        strong = (often <= 20) | (often <= 0.01 * rows)
+        if "text" in column.ragged:
+            strong &= np.diff(column.ragged["text"][1]) >= TIE_TEXT
+        keep = strong[cell]
+        pairs.append((row[keep], cell[keep]))
+    start, left, right = rows, [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for row, value in pairs:
+        left.append(row)
+        right.append(value + start)
+        start += int(value.max(initial=-1)) + 1
+    a, b = np.concatenate(left), np.concatenate(right)
+    _, label = connected_components(coo_matrix((np.ones(len(a)), (a, b)), (start, start)), directed=False)
+    return np.asarray(label[:rows])
+
+
+def allocate(groups_R: np.ndarray, strata_R: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+    """The part of each row, [R]: groups in seeded order, the largest first, each to the part that still lacks most of
+    its classes; a class of one row goes to the first part."""
+    _, group = np.unique(groups_R, return_inverse=True)
+    _, stratum = np.unique(strata_R, return_inverse=True)
+    count_GC = np.zeros((group.max(initial=-1) + 1, stratum.max(initial=0) + 1))
+    np.add.at(count_GC, (group, stratum), 1)
+    size_G, total_C = count_GC.sum(1), count_GC.sum(0)
+    order = np.random.default_rng(seed).permutation(len(count_GC))
+    order = order[np.argsort(-size_G[order], kind="stable")]
+    lack_PC = np.outer(shares, total_C)
+    part_G = np.zeros(len(count_GC), np.int64)
+    for g in order:
+        need_P = lack_PC @ (count_GC[g] / total_C)
+        best = np.flatnonzero(need_P >= need_P.max() - 1e-9)
+        part_G[g] = best[lack_PC[best].sum(1).argmax()]
+        lack_PC[part_G[g]] -= count_GC[g]
+    return np.asarray(part_G[group])
+
+
+def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The fold of each row. Raises ConfigError where there are fewer groups than folds."""
+    found = len(np.unique(groups_R))
+    if found < count:
+        raise ConfigError(f"at least {count} groups for {count} folds", f"only {found} groups", f"ask for at most {found} folds")
+    return allocate(groups_R, strata_R, [1 / count] * count, seed)
+
+
+def given(values: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Parts as the split column spells them. Raises TableError for another word or an empty cell."""
+    words = values.to_pylist()
+    spelled = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
+    parts = [spelled.get(str(w).strip().lower(), str(w).strip().lower()) for w in words]
+    for row, part in enumerate(parts):
+        if part not in PARTS:
+            do = "write one of the three, or leave --split out"
+            raise TableError(f"train, val or test in split column {name!r}", f"{words[row]!r} in row {row + 1}", do)
+    return np.array(parts)
+
+
+def carve(groups_R: np.ndarray, strata_R: np.ndarray, rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """`rows` in two, the second holding `share` of them."""
+    second = allocate(groups_R[rows], strata_R[rows], [1 - share, share], seed) == 1
+    return rows[~second], rows[second]
