@@ -1,0 +1,96 @@
+"""What is shipped: a pool of experts trained apart, never below the best input present because it is built so.
+
+R rows · C classes · M inputs. A set of inputs is an integer, bit m for the m-th input in sorted order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xmodal.experts.base import Data, Expert, states
+from xmodal.job import Input, Key, Rows, State
+from xmodal.pool import Pool, Scores, absent
+from xmodal.tasks import Prediction, Task
+
+
+def to_bits(inputs: Iterable[Key], keys: Iterable[Key]) -> int:
+    """These keys as a set."""
+    wanted = frozenset(keys)
+    return sum(1 << m for m, key in enumerate(inputs) if key in wanted)
+
+
+def to_keys(inputs: Iterable[Key], bits: int) -> frozenset[Key]:
+    """The inputs of a set."""
+    return frozenset(key for m, key in enumerate(inputs) if bits >> m & 1)
+
+
+def present(data: Data, inputs: Mapping[Key, Input], rows: Rows) -> np.ndarray:
+    """The set each row has, [R]."""
+    there_RM = states(data, inputs, rows, frozenset()) == State.PRESENT
+    return np.asarray(there_RM @ (1 << np.arange(len(inputs))), np.int64)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One expert of the pool, under the name that reports show."""
+
+    name: str
+    expert: Expert
+    bits: int
+
+    @property
+    def residual(self) -> bool:
+        """Answers with what it adds to the others, not with a score of its own."""
+        return self.expert.family == "hybrid"
+
+    def scores(self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int]) -> dict[int, np.ndarray]:
+        """z of the rows, [R, C], under each view; of a single, under its own input; the prior where too little is left."""
+        single = self.bits.bit_count() == 1
+        found: dict[int, np.ndarray] = {}
+        for view in [self.bits] if single else views:
+            if not single and (view & self.bits).bit_count() < 2:
+                found[view] = np.repeat(task.prior[None] * (not self.residual), len(rows), 0)
+                continue
+            value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
+            found[view] = value.reshape(len(rows), -1) if self.residual else task.pool(value)
+        return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The pool. `inputs` in sorted order; `order` ranks them, best first, by the rows that the fit scored."""
+
+    task: Task
+    inputs: Mapping[Key, Input]
+    members: tuple[Member, ...]
+    pool: Pool
+    order: tuple[Key, ...]
+
+    @property
+    def full(self) -> int:
+        """The set of all inputs."""
+        return (1 << len(self.inputs)) - 1
+
+    def best_single(self, view: int) -> Key:
+        """The best input of a set, chosen on the rows that the fit scored."""
+        return next(key for key in self.order if key in to_keys(self.inputs, view))
+
+    def scores(self, data: Data, rows: Rows, views: Sequence[int]) -> Scores:
+        """What each expert says of these rows under each view."""
+        z = [m.scores(self.task, self.inputs, data, rows, views) for m in self.members]
+        return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present(data, self.inputs, rows))
+
+    def pooled(self, scores: Scores, view: int) -> np.ndarray:
+        """z, [R, C], as if only the inputs in `view` were there. A hidden cell is not a missing one."""
+        missing_RM = absent(scores.present_Q, len(self.inputs)) & ~absent(np.array([view]), len(self.inputs))
+        z = [self.pool.calibrated(e, scores.at(e, view), scores.residual[e]) for e in range(len(scores.z))]
+        return self.pool.add(z, scores.present_Q & view, missing_RM)
+
+    def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> Prediction:
+        """One prediction a row, in order, as if the hidden inputs had no cell."""
+        view = self.full & ~to_bits(self.inputs, hide)
+        z_RC = self.pooled(self.scores(data, rows, [view]), view)
+        return Prediction(self.task.unpool(z_RC), states(data, self.inputs, rows, hide))

@@ -1,0 +1,203 @@
+"""How experts are added: temperatures, weights by set of present inputs, offsets of missing ones.
+
+    z(S) = prior + sum over experts e usable in S of w_e(S) t_e (z_e - prior) + sum over missing inputs m of o_m
+
+Q scored rows · E experts · C classes · M inputs. A set of inputs is an integer, bit m for input m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+SETS = 6  # weights for every set of inputs up to so many of them
+Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # z [Q, C] -> loss [Q], its gradient [Q, C]
+
+
+def softmax_loss(y_Q: np.ndarray) -> Loss:
+    """Log-loss of the softmax of z."""
+    at = np.arange(len(y_Q))
+
+    def loss(z_QC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shifted = z_QC - z_QC.max(1, keepdims=True)
+        p_QC = np.exp(shifted)
+        total = p_QC.sum(1, keepdims=True)
+        p_QC /= total
+        loss_Q = np.log(total[:, 0]) - shifted[at, y_Q]
+        p_QC[at, y_Q] -= 1
+        return loss_Q, p_QC
+
+    return loss
+
+
+def square_loss(y_Q: np.ndarray) -> Loss:
+    """Squared error of z against the standardised target."""
+    return lambda z_QC: ((z_QC[:, 0] - y_Q) ** 2, 2 * (z_QC - y_Q[:, None]))
+
+
+def popcount(bits: np.ndarray) -> np.ndarray:
+    """How many inputs each set holds."""
+    return np.bitwise_count(bits.astype(np.uint64)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The numbers of the sum. `reads` [E]: which inputs each expert reads; one bit: a single."""
+
+    prior_C: np.ndarray
+    reads: tuple[int, ...]
+    temperature_E: np.ndarray
+    weight_E: np.ndarray
+    by_set: Mapping[int, np.ndarray] = field(default_factory=dict)
+    offset_MC: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def weights(self, present: int) -> np.ndarray:
+        """w(S), [E]: one input present, its single alone counts; none, nothing does."""
+        reads_E = np.array(self.reads, np.int64)
+        single_E = popcount(reads_E) == 1
+        if present.bit_count() <= 1:
+            return (single_E & (reads_E == present)).astype(float)
+        usable_E = np.where(single_E, reads_E & present > 0, popcount(reads_E & present) >= 2)
+        return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
+
+    def calibrated(self, e: int, z_QC: np.ndarray, residual: bool) -> np.ndarray:
+        """z'_e = t_e (z_e - prior); a correction's is z' already."""
+        return z_QC if residual else np.asarray(self.temperature_E[e] * (z_QC - self.prior_C))
+
+    def add(self, z_EQC: list[np.ndarray], present_Q: np.ndarray, missing_QM: np.ndarray) -> np.ndarray:
+        """z(S), [Q, C], from the calibrated z'_e."""
+        z_QC = np.repeat(self.prior_C[None], len(present_Q), 0)
+        for present in np.unique(present_Q):
+            rows = slice(None) if len(present_Q) == 1 else np.flatnonzero(present_Q == present)
+            for weight, z in zip(self.weights(int(present)), z_EQC, strict=True):
+                if weight:
+                    z_QC[rows] += weight * z[rows]
+        return np.asarray(z_QC + missing_QM @ self.offset_MC)
+
+
+def fit_temperature(z_QC: np.ndarray, prior_C: np.ndarray, loss: Loss) -> float:
+    """The t > 0 that minimises the mean loss of prior + t (z - prior)."""
+    if not len(z_QC):
+        return 1.0
+    found = minimize_scalar(lambda t: loss(prior_C + np.exp(t) * (z_QC - prior_C))[0].mean(), bounds=(-3.0, 1.5), method="bounded")
+    return float(np.exp(found.x))
+
+
+def fit_weights(a_EQC: np.ndarray, base_C: np.ndarray, loss: Loss, centre_E: np.ndarray, strength: float) -> np.ndarray:
+    """w >= 0 minimising mean loss(base + sum of w_e a_e) + strength |w - centre|²; convex, by L-BFGS-B."""
+
+    def objective(w_E: np.ndarray) -> tuple[float, np.ndarray]:
+        loss_Q, slope_QC = loss(base_C + np.tensordot(w_E, a_EQC, 1))
+        slope_E = np.tensordot(a_EQC, slope_QC, ([1, 2], [0, 1])) / len(loss_Q)
+        return loss_Q.mean() + strength * ((w_E - centre_E) ** 2).sum(), slope_E + 2 * strength * (w_E - centre_E)
+
+    found = minimize(objective, centre_E, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(centre_E))
+    return np.asarray(found.x)
+
+
+def fit_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss: Loss) -> np.ndarray:
+    """o [M, C] minimising mean loss(z + missing @ o) + |o|² / Q, for inputs with missing cells; others stay 0."""
+    at = np.flatnonzero(missing_QM.any(0))
+    shape = (len(at), z_QC.shape[1])
+    offset_MC = np.zeros((missing_QM.shape[1], z_QC.shape[1]))
+    if not len(at):
+        return offset_MC
+    x_Qm = missing_QM[:, at].astype(float)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        loss_Q, slope_QC = loss(z_QC + x_Qm @ flat.reshape(shape))
+        slope = (x_Qm.T @ slope_QC).ravel() / len(z_QC)
+        return loss_Q.mean() + (flat**2).sum() / len(z_QC), slope + 2 * flat / len(z_QC)
+
+    offset_MC[at] = minimize(objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B").x.reshape(shape)
+    return offset_MC
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the experts said about Q rows that they had not learnt from. `z[e][view]`: [Q, C], as if only the inputs
+    in `view` were there; a single's only view is its own input."""
+
+    z: list[dict[int, np.ndarray]]
+    reads: tuple[int, ...]
+    residual: tuple[bool, ...]  # a correction's z is z' already
+    present_Q: np.ndarray  # the set each row has
+
+    def at(self, e: int, view: int) -> np.ndarray:
+        """Expert e's z under a view."""
+        return self.z[e][self.reads[e] if self.reads[e].bit_count() == 1 else view]
+
+
+def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int, seed: int) -> Pool:
+    """Temperatures, then weights over each row's own set and 3 random ones, then weights a set, then offsets.
+
+    `loss_of(rows)` gives the loss of z at those scored rows."""
+    full = 2**inputs - 1
+    experts = range(len(scores.z))
+    temperature_E = np.ones(len(scores.z))
+    for e in experts:
+        usable_Q = popcount(scores.present_Q & scores.reads[e]) >= (1 if scores.reads[e].bit_count() == 1 else 2)
+        rows = np.flatnonzero(usable_Q)
+        if not scores.residual[e]:
+            temperature_E[e] = fit_temperature(scores.at(e, full)[rows], prior_C, loss_of(rows))
+    pool = Pool(prior_C, scores.reads, temperature_E, np.full(len(scores.z), 0.5), {}, np.zeros((inputs, len(prior_C))))
+    joints = [z for z, reads in zip(scores.z, scores.reads, strict=True) if reads.bit_count() > 1]
+    row_P, view_P = pairs(scores.present_Q, sorted(joints[0]) if joints else [full], full, seed)
+    if len(row_P):
+        pool = weighed(pool, scores, row_P, view_P, loss_of, inputs)
+    z_QC = pool.add([calibrate(pool, scores, e, full) for e in experts], scores.present_Q, np.zeros((len(scores.present_Q), inputs)))
+    missing_QM = absent(scores.present_Q, inputs)
+    offset_MC = fit_offsets(z_QC, missing_QM, loss_of(np.arange(len(z_QC))))
+    return Pool(prior_C, pool.reads, temperature_E, pool.weight_E, pool.by_set, offset_MC)
+
+
+def absent(present_Q: np.ndarray, inputs: int) -> np.ndarray:
+    """[Q, M] which inputs a row's set lacks."""
+    return np.asarray((present_Q[:, None] >> np.arange(inputs)) & 1 == 0)
+
+
+def calibrate(pool: Pool, scores: Scores, e: int, view: int) -> np.ndarray:
+    """z'_e under a view."""
+    return pool.calibrated(e, scores.at(e, view), scores.residual[e])
+
+
+def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row, view): each row under all it has and under 3 random views that leave it two inputs or more."""
+    random = np.random.default_rng(seed)
+    view_V = np.array([v for v in views if v != full], np.int64)
+    rows, chosen = [np.flatnonzero(popcount(present_Q) >= 2)], [np.full((popcount(present_Q) >= 2).sum(), full)]
+    if len(view_V):
+        left_QV = present_Q[:, None] & view_V
+        fit_QV = (popcount(left_QV) >= 2) & (left_QV != present_Q[:, None])
+        draw_QV = np.where(fit_QV, random.random(fit_QV.shape), -1.0)
+        best_Q3 = np.argsort(-draw_QV, 1)[:, :3]
+        ok_Q3 = np.take_along_axis(draw_QV, best_Q3, 1) >= 0
+        rows.append(np.nonzero(ok_Q3)[0])
+        chosen.append(view_V[best_Q3[ok_Q3]])
+    return np.concatenate(rows), np.concatenate(chosen)
+
+
+def weighed(
+    pool: Pool, scores: Scores, row_P: np.ndarray, view_P: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int
+) -> Pool:
+    """The pool with w and, up to SETS inputs, w(S)."""
+    count = len(scores.z)
+    set_P = scores.present_Q[row_P] & view_P
+    a_EPC = np.zeros((count, len(row_P), len(pool.prior_C)))
+    half = Pool(pool.prior_C, pool.reads, pool.temperature_E, np.ones(count))
+    for view in np.unique(view_P):
+        at = np.flatnonzero(view_P == view)
+        sets, which = np.unique(set_P[at], return_inverse=True)
+        use_PE = np.stack([half.weights(int(s)) for s in sets])[which]
+        for e in range(count):
+            a_EPC[e, at] = calibrate(pool, scores, e, int(view))[row_P[at]] * use_PE[:, e, None]
+    weight_E = fit_weights(a_EPC, pool.prior_C, loss_of(row_P), np.full(count, 0.5), 3 / len(row_P))
+    by_set = {}
+    if inputs <= SETS:
+        for present in np.unique(set_P):
+            at = np.flatnonzero(set_P == present)
+            by_set[int(present)] = fit_weights(a_EPC[:, at], pool.prior_C, loss_of(row_P[at]), weight_E, 30 / len(at))
+    return Pool(pool.prior_C, pool.reads, pool.temperature_E, weight_E, by_set, pool.offset_MC)

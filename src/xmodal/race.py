@@ -1,0 +1,262 @@
+"""The race: every candidate expert is trained apart, scored on rows it has not seen, pooled, and what helps is kept.
+
+n, the rows that are not test, decides: below `training.small` scores are out-of-fold over 5 folds and what is kept is
+refitted on all n for the folds' median epoch; from there on they come from the validation rows, and nothing is refitted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from xmodal.answer import Answer, Member, present, to_bits
+from xmodal.encoders import ENCODERS
+from xmodal.experts import EXPERTS
+from xmodal.experts.base import Expert
+from xmodal.experts.data import TableData
+from xmodal.experts.descriptors import DESCRIPTORS
+from xmodal.job import Budget, Input, Job, Json, Key, Rows, registered, registry
+from xmodal.pool import Loss, Pool, Scores, fit_pool, popcount, softmax_loss, square_loss
+from xmodal.splits import folds
+from xmodal.tasks import Task
+
+SETS_LISTED = 6  # up to so many inputs every set of them is scored
+SETS_DRAWN = 24  # above, so many random ones
+CLASSES = 20  # above, boosted trees cost more than they bring
+KEEP = 0.02  # a joint whose weight is below this in every set is dropped
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An expert that may enter the answer."""
+
+    name: str
+    kind: str  # in EXPERTS
+    inputs: Mapping[Key, Input]
+    settings: Mapping[str, Json]
+    bits: int
+
+    def build(self, task: Task) -> Expert:
+        """A new, unfitted one."""
+        made: Expert = registered("experts", EXPERTS, self.kind)({task.name: task}, self.inputs, self.settings)
+        return made
+
+
+@dataclass
+class Entry:
+    """What the race learnt of a candidate."""
+
+    candidate: Candidate
+    z: dict[int, np.ndarray] = field(default_factory=dict)  # view -> [Q, C]
+    rounds: list[int] = field(default_factory=list)
+    seconds: float = 0.0  # CPU, all fits
+    predict_ms: float = 0.0  # CPU a row, in bulk
+    expert: Expert | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer, and what was scored on the way."""
+
+    answer: Answer
+    entries: list[Entry]
+    rows: Rows  # the scored rows Q
+    scores: Scores  # of the answer's members on them
+
+
+def encoder_of(one: Input, kind: str) -> str | None:
+    """The encoder of an input for a descriptor or a raw network: the one asked for, else the first that fits."""
+    asked = one.encoder
+    if asked is not None and registered("encoders", ENCODERS, asked).kind == kind:
+        return asked
+    fits = [n for n, e in registry("encoders", ENCODERS).items() if one.modality in e.modality and e.kind == kind]
+    return fits[0] if fits else None
+
+
+def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> list[Candidate]:
+    """Singles of every input, then joints. Raw encoders from scratch take part from `training.small` rows on, or where
+    --encoder asks for them."""
+    full = (1 << len(inputs)) - 1
+    found: list[Candidate] = []
+
+    def deep(kind: str, some: Mapping[Key, Input]) -> dict[str, Json]:
+        names: dict[str, Json] = {k: encoder_of(i, kind) or encoder_of(i, "descriptor") for k, i in some.items()}
+        return {"kind": kind, "fusion": job.fusion or "transformer", "encoders": names}
+
+    def add(name: str, kind: str, some: Mapping[Key, Input], settings: Mapping[str, Json] | None = None) -> None:
+        found.append(Candidate(name, kind, some, settings or {}, to_bits(inputs, some)))
+
+    raw = {k for k, i in inputs.items() if encoder_of(i, "raw") and (n >= job.training.small or i.encoder is not None)}
+    for key, one in inputs.items():
+        if one.modality in registry("descriptors", DESCRIPTORS):
+            add(f"{one.name}.linear", "linear", {key: one})
+        if one.modality == "table":
+            add(f"{one.name}.boosted", "boosted", {key: one})
+        if key in raw:
+            add(f"{one.name}.{encoder_of(one, 'raw')}", "deep", {key: one}, deep("raw", {key: one}))
+    if full.bit_count() > 1:
+        add("joint.linear", "linear", inputs)
+        if task.width <= CLASSES:
+            add("joint.boosted", "boosted", inputs)
+        add("joint.forest", "forest", inputs)
+        add("fusion.descriptor", "deep", inputs, deep("descriptor", inputs))
+        if raw:
+            add("fusion.raw", "deep", inputs, deep("raw", inputs))
+    return found
+
+
+def views_of(inputs: int, seed: int) -> list[int]:
+    """The sets of two inputs or more that joints are scored under, the full one among them."""
+    full = (1 << inputs) - 1
+    if inputs <= SETS_LISTED:
+        return [v for v in range(full + 1) if v.bit_count() >= 2]
+    random = np.random.default_rng(seed)
+    drawn = {full}
+    while len(drawn) <= SETS_DRAWN:
+        size = int(random.integers(2, inputs))
+        drawn.add(sum(1 << int(m) for m in random.choice(inputs, size, replace=False)))
+    return sorted(drawn)
+
+
+@dataclass
+class Race:
+    """One race over the rows of a fit, or of an outer fold."""
+
+    job: Job
+    task: Task
+    inputs: Mapping[Key, Input]
+    data: TableData
+    groups: np.ndarray  # rows that may not be divided, over the whole table
+    strata: np.ndarray
+    budget: Budget
+    progress: Progress
+
+    def run(self, train: Rows, valid: Rows | None, carve: Callable[[Rows], tuple[Rows, Rows]]) -> Outcome:
+        """Train, score, pool, correct, keep, refit."""
+        rows = train if valid is None else np.sort(np.concatenate([train, valid]))
+        small = len(rows) < self.job.training.small
+        entries = [Entry(c) for c in candidates(self.job, self.task, self.inputs, len(rows))]
+        views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
+        if small:
+            scored, fold_Q = rows, self.fold(rows)
+            for f in range(fold_Q.max() + 1):
+                self.lap(entries, rows[fold_Q != f], rows[fold_Q == f], np.flatnonzero(fold_Q == f), len(rows), views, (f, fold_Q.max() + 1))
+                self.data.forget()
+        else:
+            train, scored = (train, valid) if valid is not None else carve(rows)
+            self.lap(entries, train, scored, np.arange(len(scored)), len(scored), views, (0, 1))
+        outcome = self.pool(entries, scored, views)
+        return self.refit(outcome, rows) if small else outcome
+
+    def fold(self, rows: Rows) -> np.ndarray:
+        """The fold of each row; fewer folds where there are fewer groups."""
+        count = min(self.job.training.folds, max(2, len(np.unique(self.groups[rows]))))
+        return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
+
+    def lap(
+        self, entries: list[Entry], train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int], lap: tuple[int, int]
+    ) -> None:
+        """Fit every candidate on `train`, score it on `valid`; `at`: where those stand among the scored rows."""
+        for number, entry in enumerate(entries):
+            self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
+            expert, start = entry.candidate.build(self.task), time.process_time()
+            entry.rounds.append(expert.fit(self.data, train, valid, self.budget, self.job.seed))
+            middle = time.process_time()
+            member = Member(entry.candidate.name, expert, entry.candidate.bits)
+            for view, z in member.scores(self.task, self.inputs, self.data, valid, views).items():
+                entry.z.setdefault(view, np.zeros((scored, z.shape[1])))[at] = z
+            entry.seconds += middle - start
+            entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
+            entry.expert = expert
+        self.progress("train", (lap[0] + 1) * len(entries), lap[1] * len(entries))
+
+    def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
+        """The loss of z at some of the scored rows."""
+        y_B = self.data.examples[self.task.name].y
+        y_Q = y_B.numpy()[scored] if y_B is not None else np.zeros(0)
+        return lambda at: softmax_loss(y_Q[at]) if self.task.kind == "classify" else square_loss(y_Q[at])
+
+    def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
+        """The best family of each input, all joints, the correction; weights; members that bring nothing dropped."""
+        present_Q, loss_of = present(self.data, self.inputs, scored), self.loss_of(scored)
+        singles, losses = [], {}
+        for key in self.inputs:
+            mine = [e for e in entries if e.candidate.bits == to_bits(self.inputs, [key])]
+            ranked = sorted(((self.alone(e, present_Q, loss_of), i) for i, e in enumerate(mine)))
+            losses[key], best = ranked[0]
+            singles.append(mine[best])
+        kept = singles + [e for e in entries if e.candidate.bits.bit_count() > 1]
+        order = tuple(sorted(self.inputs, key=lambda k: losses[k]))
+        pool, scores = self.fitted(kept, present_Q, loss_of)
+        if len(self.inputs) > 1:
+            kept.append(self.correct(pool, scores, scored, views))
+            entries.append(kept[-1])
+            pool, scores = self.fitted(kept, present_Q, loss_of)
+            heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
+            stay = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.candidate.bits.bit_count() == 1]
+            if len(stay) < len(kept):
+                kept = stay
+                pool, scores = self.fitted(kept, present_Q, loss_of)
+        members = tuple(Member(e.candidate.name, e.expert, e.candidate.bits) for e in kept if e.expert is not None)
+        return Outcome(Answer(self.task, self.inputs, members, pool, order), entries, scored, scores)
+
+    def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
+        """The pool of these entries."""
+        reads = tuple(e.candidate.bits for e in kept)
+        scores = Scores([e.z for e in kept], reads, tuple(e.candidate.kind == "correction" for e in kept), present_Q)
+        return fit_pool(scores, self.task.prior, loss_of, len(self.inputs), self.job.seed), scores
+
+    def alone(self, entry: Entry, present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> float:
+        """Mean loss over all scored rows of the answer that this single alone would be."""
+        reads = entry.candidate.bits
+        scores = Scores([entry.z], (reads,), (False,), np.where(present_Q & reads, 1, 0))
+        one = replace(scores, reads=(1,), z=[{1: entry.z[reads]}])
+        pool = fit_pool(one, self.task.prior, loss_of, 1, self.job.seed)
+        z_QC = pool.add([pool.calibrated(0, one.at(0, 1), False)], one.present_Q, (one.present_Q == 0)[:, None])
+        return float(loss_of(np.arange(len(z_QC)))(z_QC)[0].mean())
+
+    def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int]) -> Entry:
+        """The correction, cross-fitted over folds of the scored rows against what the others pool there."""
+        full = (1 << len(self.inputs)) - 1
+        answer = Answer(self.task, self.inputs, (), pool, ())
+        offset_BC = np.zeros((len(self.groups), len(self.task.prior)))
+        offset_BC[scored] = answer.pooled(scores, full)
+        data = self.data.offset(self.task.name, offset_BC)
+        names: dict[str, Json] = {k: encoder_of(i, "descriptor") for k, i in self.inputs.items()}
+        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean", "encoders": names}
+        entry = Entry(Candidate("correction", "correction", self.inputs, settings, full))
+        fold_Q = self.fold(scored)
+        for f in range(fold_Q.max() + 1):
+            away, at = scored[fold_Q != f], np.flatnonzero(fold_Q == f)
+            self.lap_correction(entry, data, away, scored[at], at, len(scored), views)
+        entry.expert = entry.candidate.build(self.task)
+        budget = replace(self.budget, epochs=round(statistics.median(entry.rounds)))
+        entry.expert.fit(data, scored, None, budget, self.job.seed)
+        return entry
+
+    def lap_correction(
+        self, entry: Entry, data: TableData, train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int]
+    ) -> None:
+        """One fold of the correction."""
+        race = replace(self, data=data, progress=lambda stage, done, total: None)
+        race.lap([entry], train, valid, at, scored, views, (0, 1))
+
+    def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
+        """Every member again on all rows, for exactly the folds' median epoch; the correction has seen them all."""
+        entries, members = {e.candidate.name: e for e in outcome.entries}, list(outcome.answer.members)
+        for number, member in enumerate(members):
+            self.progress(f"refit {member.name}", number, len(members))
+            entry = entries[member.name]
+            if not member.residual:
+                budget = replace(self.budget, epochs=max(1, round(statistics.median(entry.rounds))))
+                expert, start = entry.candidate.build(self.task), time.process_time()
+                expert.fit(self.data, rows, None, budget, self.job.seed)
+                entry.seconds += time.process_time() - start
+                members[number] = replace(member, expert=expert)
+        self.progress("refit", len(members), len(members))
+        return replace(outcome, answer=replace(outcome.answer, members=tuple(members)))
