@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from xmodal.features.column import FeatureColumn, Fitted
@@ -13,7 +16,7 @@ from xmodal.job import Json
 from xmodal.tokens import Tokens
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Turns U distinct present cells of one input into tokens; never meets a missing cell.
 
     Every shape comes from `Fitted`, so that `load_state_dict(strict=True)` always fits.
@@ -24,14 +27,14 @@ class Encoder(nn.Module):
     extractor: ClassVar[Mapping[str, Extractor]]  # whose outputs it reads
 
     @classmethod
+    @abstractmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
         """The state that turns features into prepared ones, from training rows only."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Features -> prepared; the same code for a table and for one row."""
-        raise NotImplementedError
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__()
@@ -40,6 +43,12 @@ class Encoder(nn.Module):
         """Another view of the same cells; the identity where nothing is safe."""
         return x
 
+    @abstractmethod
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         """U cells -> Tokens of U rows, all PRESENT."""
-        raise NotImplementedError
+
+
+def present(x_UND: Float[Tensor, "U N D"], mask_UN: Bool[Tensor, "U N"] | None = None) -> Tokens:
+    """Tokens of U present cells."""
+    there_UN = torch.ones(x_UND.shape[:2], dtype=torch.bool, device=x_UND.device) if mask_UN is None else mask_UN
+    return Tokens(x_UND, there_UN, torch.zeros(len(x_UND), dtype=torch.int64, device=x_UND.device))

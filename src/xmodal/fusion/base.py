@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -10,7 +11,7 @@ from xmodal.job import Json, Key
 from xmodal.tokens import Joint, Tokens
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """Built for a table's inputs; row by row; free of their order. `tokens` always holds every input: absence is a
     mask and nothing else, so dropped, hidden and missing are one. Nothing present: finite, with gradient."""
 
@@ -19,6 +20,6 @@ class Fusion(nn.Module):
         self.inputs = tuple(sorted(inputs))
         self.width = width
 
+    @abstractmethod
     def forward(self, tokens: Mapping[Key, Tokens]) -> Joint:
         """Every input's tokens of the same B rows -> their Joint."""
-        raise NotImplementedError

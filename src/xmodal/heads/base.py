@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,21 +22,29 @@ class Loss(NamedTuple):
     weight_R: Tensor
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """`loss` and `predict` read no parameter (sharded wrappers gather them only in forward)."""
 
     def __init__(self, task: Task, width: int) -> None:
         super().__init__()
         self.task = task
 
+    @abstractmethod
     def forward(self, joints: tuple[Joint, ...], examples: Examples) -> Output:
         """Joints already taken at the examples' rows; must not read y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, output: Output, examples: Examples) -> Loss:
         """One loss an example."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, output: Output, examples: Examples) -> Prediction:
         """One prediction an example."""
-        raise NotImplementedError
+
+
+def linear_score(last: nn.Linear, joints: tuple[Joint, ...], examples: Examples) -> Output:
+    """`score` [R, C]: of the first view's summary, plus the examples' offset; `state` [R, M]."""
+    score = last(joints[0].rep_BD)
+    if examples.offset_R is not None:
+        score = score + examples.offset_R
+    return {"score": score, "state": joints[0].state_BM}

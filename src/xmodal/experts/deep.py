@@ -1,0 +1,135 @@
+"""One network over one input or several: encoders, a fusion, a head."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self, cast
+
+import numpy as np
+import torch
+
+from xmodal.batch import Examples, Fetch, Plan
+from xmodal.context import Identity
+from xmodal.encoders import ENCODERS, Encoder
+from xmodal.errors import ConfigError
+from xmodal.experts.base import Data, Settings, states
+from xmodal.features.column import Fitted
+from xmodal.fusion import FUSIONS
+from xmodal.heads import HEADS
+from xmodal.heads.base import Head, Output
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, Training, build, registered, registry
+from xmodal.model import Model
+from xmodal.tasks import Prediction, Task
+from xmodal.tokens import Tokens
+from xmodal.training import SCORED, Objective, RowSampler, Step, Supervised, fit, seeded
+
+CACHED = 20_000  # rows whose tokens are kept, so that other sets of inputs are fused without encoding again
+
+
+class Deep:
+    """Settings: `kind` descriptor | raw; `fusion`; `training`; `encoder` {name of an encoder: its settings}; `drop`, the
+    chance that an input of a row is hidden in training; `augment`, 0 to 1."""
+
+    name = "deep"
+    family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
+    fusion, drop = "transformer", {"descriptor": 0.5, "raw": 0.0}
+
+    def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
+        self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        self.kind = str(settings.get("kind", "descriptor"))
+        self.encoders = {key: choose(value, self.kind) for key, value in self.inputs.items()}
+        self.training = build(Training, cast(dict[str, Json], settings.get("training", {})))
+        self.table = next(iter(tasks.values())).views[0].table
+        self.parts: dict[Key, Fitted] = {}
+        self._tokens: tuple[weakref.ref[Data], Rows, list[dict[Key, Tokens]]] | None = None
+
+    def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
+        """Learns on `rows`; keeps the epoch of the lowest loss on `valid`."""
+        options = cast(Mapping[str, Settings], self.settings.get("encoder", {}))
+        found = {k: data.prepared(k, encoder_class(name), options.get(name, {}), rows) for k, name in self.encoders.items()}
+        self.parts, columns = {k: part for k, (part, _) in found.items()}, {k: column for k, (_, column) in found.items()}
+        examples = {name: data.examples[name] for name in self.tasks}
+        sampler = RowSampler(rows, examples, self.training.batch, table=self.table)
+        scored = None if valid is None else RowSampler(valid, examples, SCORED, shuffle=False, table=self.table)
+        drop = float(self.settings.get("drop", self.drop[self.kind]))  # type: ignore[arg-type]
+        with seeded(seed, budget.threads):
+            self.model = self.build().to(budget.device)
+            step = Step(self.model, [self.objective()])
+            used = fit(step, sampler, Fetch(columns, drop), scored, self.training, budget, seed)
+        self.model, self._tokens = self.model.to("cpu"), None
+        return used
+
+    def build(self) -> Model:
+        """The network of the fitted parts, its weights drawn from torch's seed."""
+        width = self.training.width
+        encoders = [encoder_class(name)(self.parts[key], width) for key, name in self.encoders.items()]
+        fusion = registered("fusions", FUSIONS, str(self.settings.get("fusion", self.fusion)))
+        heads = {name: registered("heads", HEADS, task.kind)(task, width) for name, task in self.tasks.items()}
+        uses = {key: i for i, key in enumerate(self.inputs)}
+        return Model(encoders, uses, {self.table: fusion(tuple(self.inputs), width, {})}, Identity(), heads)
+
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return Supervised(float(self.settings.get("augment", 1.0)))  # type: ignore[arg-type]
+
+    def fitted(self) -> Fitted:
+        """Encoders' parts by index, the weights, and the settings."""
+        weights = {name: value.numpy(force=True) for name, value in self.model.state_dict().items()}
+        parts = {str(i): part for i, part in enumerate(self.parts.values())} | {"model": Fitted(arrays=weights)}
+        return Fitted.merge(parts, {"settings": dict(self.settings), "encoders": list(self.encoders.values())})
+
+    @classmethod
+    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Self:
+        """Inverse of `fitted`."""
+        expert = cls(tasks, inputs, cast(Settings, fitted.config["settings"]))
+        expert.encoders = dict(zip(expert.inputs, cast(list[str], fitted.config["encoders"]), strict=True))
+        expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}
+        with seeded(0, torch.get_num_threads()):
+            expert.model = expert.build().eval()
+        weights = fitted.part("model").arrays
+        expert.model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        return expert
+
+    @torch.inference_mode()
+    def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
+        """One prediction a row, fused from cached tokens where these rows of this data were asked before."""
+        state_RM = states(data, self.inputs, rows, hide)
+        chunks: dict[TaskName, list[np.ndarray]] = {name: [] for name in self.tasks}
+        for tokens in self.tokens(data, rows):
+            ones_R = torch.ones(len(tokens[next(iter(self.inputs))].state_B))
+            examples = {name: Examples((None,) * len(task.views), None, ones_R) for name, task in self.tasks.items()}
+            outputs = self.model.answer(tokens, {}, examples, hide)
+            for (name, parts), head in zip(chunks.items(), self.model.heads, strict=True):
+                parts.append(self.score(cast(Head, head), outputs[name], examples[name]))
+        return {name: Prediction(np.concatenate(parts), state_RM) for name, parts in chunks.items()}
+
+    def score(self, head: Head, output: Output, examples: Examples) -> np.ndarray:
+        """What `predict` hands out of a head's output."""
+        return head.predict(output, examples).score
+
+    def tokens(self, data: Data, rows: Rows) -> list[dict[Key, Tokens]]:
+        """Of all inputs, some hundred rows at a time."""
+        if self._tokens and self._tokens[0]() is data and np.array_equal(self._tokens[1], rows):
+            return self._tokens[2]
+        columns = {k: data.transformed(k, encoder_class(name), self.parts[k]) for k, name in self.encoders.items()}
+        fetch, at = Fetch(columns), [rows[i : i + SCORED] for i in range(0, max(len(rows), 1), SCORED)]
+        chunks = [self.model.encode(fetch(Plan({}, {self.table: torch.from_numpy(part)}, 0))) for part in at]
+        self._tokens = (weakref.ref(data), rows, chunks) if len(rows) <= CACHED else None
+        return chunks
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """By its name in the registry."""
+    return registered("encoders", ENCODERS, name)
+
+
+def choose(value: Input, kind: str) -> str:
+    """The encoder that is asked for, if it is of this kind; else the first of this kind that reads the modality, or else
+    of the other. Raises ConfigError where there is none."""
+    if value.encoder and encoder_class(value.encoder).kind == kind:
+        return value.encoder
+    readers = [(name, e.kind) for name, e in registry("encoders", ENCODERS).items() if value.modality in e.modality]
+    if not readers:
+        raise ConfigError(f"an encoder of {value.modality}", f"none, for input {value.name!r}", "leave the input out")
+    return min(readers, key=lambda reader: reader[1] != kind)[0]
