@@ -13,9 +13,10 @@ import numpy as np
 from xmodal.answer import Answer, to_keys
 from xmodal.batch import Examples
 from xmodal.experts.base import Data
-from xmodal.job import Json, Key, Rows
+from xmodal.job import Input, Json, Key, Rows
 from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
-from xmodal.tasks import Classify, Prediction, Regress, Task, labelled
+from xmodal.race import Outcome
+from xmodal.tasks import Classify, Regress, Task, labelled
 
 MARGIN = 0.01  # one point: a gain below it doesn't pay
 VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
@@ -64,6 +65,7 @@ class Judge:
     metric: str
     y_R: np.ndarray  # class indices (-1: never seen in training), or values in the target's units
     groups_R: np.ndarray
+    all_groups: np.ndarray  # of the whole table
     seed: int
 
     @classmethod
@@ -75,7 +77,7 @@ class Judge:
         if isinstance(task, Regress):
             mean, deviation = task.scale
             y_R = y_R * deviation + mean
-        return cls(task, metric, y_R if task.kind == "regress" else y_R.astype(int), groups[rows][keep], seed), keep
+        return cls(task, metric, y_R if task.kind == "regress" else y_R.astype(int), groups[rows][keep], groups, seed), keep
 
     @property
     def positive(self) -> int:
@@ -143,6 +145,43 @@ def evaluation(judge: Judge, score: np.ndarray, part: str, rows: int, warnings: 
     return {"rows": rows, "part": part, "targets": {judge.task.name: target}, "warnings": list(notes)}
 
 
-def alone(answer: Answer, data: Data, rows: Rows) -> dict[str, Prediction]:
-    """What each expert says by itself, where it says anything by itself (a correction doesn't)."""
-    return {m.name: m.expert.predict(data, rows)[answer.task.name] for m in answer.members if not m.residual}
+def comparison(judge: Judge, keep: np.ndarray, held: Held, inputs: Mapping[Key, Input], answers: Sequence[Answer]) -> dict[str, Json]:
+    """Verdict, subsets and mean weights, of one answer or of one a fold."""
+    firsts = [a.order[0].split(".", 1)[1] for a in answers]
+    best = max(set(firsts), key=firsts.count)
+    lines: list[Json] = [judge.subset(held, keep, inputs, view) for view in held.score if view] if len(judge.y_R) else []
+    names = sorted({m.name for a in answers for m in a.members})
+    weights: dict[str, Json] = {}
+    for name in names:
+        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)).get(name, 0.0) for a in answers]
+        weights[name] = float(np.mean(given))
+    return {"verdict": verdict(judge, held, keep, len(inputs), best), "subsets": lines, "weights": weights}
+
+
+def summary(judge: Judge, keep: np.ndarray, outcome: Outcome, data: Data, test: Rows) -> dict[str, Json]:
+    """The measured part of report.json: every expert, the weights, the verdict, the subsets."""
+    answer, names = outcome.answer, (judge.metric, "log_loss" if judge.task.kind == "classify" else "root_mean_squared_error")
+    scored, kept = Judge.on(judge.task, data.examples[judge.task.name], outcome.rows, judge.all_groups, judge.metric, judge.seed)
+    held = Held.of(answer, data, test)
+    full = answer.full
+    said = outcome.answer.pooled(outcome.scores, full)
+    metrics = {"validation": scored.measured(answer.task.unpool(said)[kept], names)}
+    if len(judge.y_R):
+        metrics["test"] = judge.measured(held.score[full][keep], names)
+    report: dict[str, Json] = {"metric": judge.metric, "answer": {part: {"metrics": m, "ci95": c} for part, (m, c) in metrics.items()}}
+    members = {m.name: m for m in answer.members}
+    experts: list[Json] = []
+    for entry in outcome.entries:
+        one = entry.candidate
+        line: dict[str, Json] = {
+            "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
+            "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
+        }  # fmt: skip
+        if entry.family != "hybrid":
+            z = entry.z[one.bits if one.bits.bit_count() == 1 else full]
+            line["validation"] = dict(zip(("metrics", "ci95"), scored.measured(answer.task.unpool(z)[kept], names), strict=True))
+            if one.name in members and len(judge.y_R):
+                score = members[one.name].expert.predict(data, test)[answer.task.name].score[keep]
+                line["test"] = dict(zip(("metrics", "ci95"), judge.measured(score, names), strict=True))
+        experts.append(line)
+    return report | {"experts": experts} | comparison(judge, keep, held, answer.inputs, [answer])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,15 +20,17 @@ from xmodal.experts import EXPERTS
 from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.descriptors import DESCRIPTORS
+from xmodal.features.extractors import Extractor
 from xmodal.job import Budget, Input, Job, Json, Key, Rows, registered, registry
 from xmodal.pool import Loss, Pool, Scores, fit_pool, popcount, softmax_loss, square_loss
-from xmodal.splits import folds
+from xmodal.splits import carve, folds
 from xmodal.tasks import Task
 
 SETS_LISTED = 6  # up to so many inputs every set of them is scored
 SETS_DRAWN = 24  # above, so many random ones
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
+CARVED = 0.15  # validation share where none is given
 Progress = Callable[[str, int, int], None]
 
 
@@ -57,6 +60,11 @@ class Entry:
     seconds: float = 0.0  # CPU, all fits
     predict_ms: float = 0.0  # CPU a row, in bulk
     expert: Expert | None = None
+
+    @property
+    def family(self) -> str:
+        """features, deep or hybrid."""
+        return registered("experts", EXPERTS, self.candidate.kind).family
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,21 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
     return found
 
 
+def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extractor]]:
+    """The extractors of each input that these experts read, each once."""
+    found: dict[Key, dict[str, Extractor]] = {}
+    for one in some:
+        settings, inputs = (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
+        names = settings.get("encoders")
+        for key, given in inputs.items():
+            if isinstance(names, dict):
+                reader: Any = registered("encoders", ENCODERS, str(names[key]))
+            else:
+                reader = registered("descriptors", DESCRIPTORS, given.modality)
+            found.setdefault(key, {}).update({e.spec.digest: e for e in reader.extractor.values()})
+    return {key: list(each.values()) for key, each in found.items()}
+
+
 def views_of(inputs: int, seed: int) -> list[int]:
     """The sets of two inputs or more that joints are scored under, the full one among them."""
     full = (1 << inputs) - 1
@@ -136,7 +159,7 @@ class Race:
     budget: Budget
     progress: Progress
 
-    def run(self, train: Rows, valid: Rows | None, carve: Callable[[Rows], tuple[Rows, Rows]]) -> Outcome:
+    def run(self, train: Rows, valid: Rows | None) -> Outcome:
         """Train, score, pool, correct, keep, refit."""
         rows = train if valid is None else np.sort(np.concatenate([train, valid]))
         small = len(rows) < self.job.training.small
@@ -148,7 +171,7 @@ class Race:
                 self.lap(entries, rows[fold_Q != f], rows[fold_Q == f], np.flatnonzero(fold_Q == f), len(rows), views, (f, fold_Q.max() + 1))
                 self.data.forget()
         else:
-            train, scored = (train, valid) if valid is not None else carve(rows)
+            train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
             self.lap(entries, train, scored, np.arange(len(scored)), len(scored), views, (0, 1))
         outcome = self.pool(entries, scored, views)
         return self.refit(outcome, rows) if small else outcome

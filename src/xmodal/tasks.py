@@ -18,7 +18,7 @@ from torch import Tensor
 from xmodal.batch import Examples, View
 from xmodal.errors import TargetError
 from xmodal.features.column import Fitted
-from xmodal.job import TableName, TaskName
+from xmodal.job import Json, TableName, TaskName
 from xmodal.metrics import classification_metrics, regression_metrics
 
 
@@ -47,6 +47,7 @@ class Task(Protocol):
     @property
     def prior(self) -> np.ndarray: ...
     def fit(self, train: pa.Array) -> Task: ...
+    def recount(self, train: pa.Array) -> Task: ...
     def pool(self, score: np.ndarray) -> np.ndarray: ...
     def unpool(self, z: np.ndarray) -> np.ndarray: ...
     def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]: ...
@@ -82,9 +83,9 @@ class Classify:
 
     @property
     def prior(self) -> np.ndarray:
-        """Log of the class shares in training, [C]."""
+        """Log of the class shares in training, floored as `pool` is, [C]."""
         count_C = np.asarray(self._config["counts"], float)
-        return np.asarray(np.log(count_C / count_C.sum()))
+        return self.pool(count_C / count_C.sum())
 
     @property
     def positive(self) -> int:
@@ -99,8 +100,13 @@ class Classify:
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "no labelled row"
             raise TargetError(f"at least two classes in target {self.name!r}", found, "choose another target or label more rows")
-        config = {"classes": classes, "counts": [counts[c] for c in classes]}
-        return replace(self, fitted=Fitted(config))  # type: ignore[arg-type]
+        return replace(self, fitted=Fitted({"classes": list(classes), "counts": [counts[c] for c in classes]}))
+
+    def recount(self, train: pa.Array) -> Classify:
+        """The same classes, with the shares of other rows: a fold's."""
+        counts = Counter(v for v in train.to_pylist() if v is not None)
+        config: dict[str, Json] = {"classes": list(self.classes), "counts": [counts[c] for c in self.classes]}
+        return replace(self, fitted=Fitted(config))
 
     def pool(self, score: np.ndarray) -> np.ndarray:
         floor = 1.0 / (float(np.sum(self._config["counts"])) + self.width)  # type: ignore[arg-type]
@@ -162,6 +168,10 @@ class Regress:
             found = f"only the value {y[0]:g}" if len(y) else "no labelled row"
             raise TargetError(f"at least two values in target {self.name!r}", found, "choose another target or label more rows")
         return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
+
+    def recount(self, train: pa.Array) -> Regress:
+        """The scale of other rows: a fold's."""
+        return self.fit(train)
 
     def pool(self, score: np.ndarray) -> np.ndarray:
         mean, deviation = self.scale

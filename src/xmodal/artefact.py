@@ -1,0 +1,133 @@
+"""A model folder: plain JSON, safetensors and vocabulary files, each with its SHA-256; written beside and swapped in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from xmodal.answer import Answer, Member, to_bits
+from xmodal.batch import View
+from xmodal.errors import ArtefactError
+from xmodal.experts import EXPERTS
+from xmodal.features.column import Fitted
+from xmodal.files import check_manifest, read_json, swap_folder, write_json, write_manifest
+from xmodal.job import MAIN, Input, Job, Json, registered
+from xmodal.pool import Pool
+from xmodal.table import Reading
+from xmodal.tasks import TASKS
+
+FORMAT = 1
+README = """# A model trained by xmodal
+
+Target: `{target}` ({kind}). Inputs: {inputs}. Verdict: **{outcome}**.
+
+    xmodal predict {folder} new.csv --proba --out predictions.csv
+
+`config.json`: how columns are read, and the pool. `experts/`: one folder an expert. `report.json`: what was measured.
+`manifest.json`: the SHA-256 of every file, checked when the model is loaded.
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that a folder holds."""
+
+    job: Job
+    readings: Mapping[str, Reading]
+    target: Reading
+    answer: Answer
+    report: dict[str, Json]
+    rows: Mapping[str, np.ndarray]  # identity (uint64) and part (0 test, 1 train, 2 val) of every row of the fit
+
+
+def write_fitted(fitted: Fitted, folder: Path) -> None:
+    """A fitted part as files. Names of columns stay inside JSON: no file is named by a user."""
+    folder.mkdir(parents=True)
+    names = {name: f"file-{number}" for number, name in enumerate(sorted(fitted.files))}
+    write_json(folder / "config.json", {"config": fitted.config, "files": names})
+    save_file({name: np.ascontiguousarray(a) for name, a in fitted.arrays.items()}, folder / "model.safetensors")
+    for name, file in names.items():
+        (folder / file).write_bytes(fitted.files[name])
+
+
+def read_fitted(folder: Path) -> Fitted:
+    """Inverse of `write_fitted`."""
+    plain = read_json(folder / "config.json")
+    files = {name: (folder / file).read_bytes() for name, file in plain["files"].items()}
+    return Fitted(plain["config"], load_file(folder / "model.safetensors"), files)
+
+
+def save(model: Model, folder: Path, version: str) -> None:
+    """Write the folder. Nothing is there until all is there."""
+    answer, pool = model.answer, model.answer.pool
+    members = [{"name": m.name, "expert": m.expert.name, "inputs": list(m.expert.inputs)} for m in answer.members]
+    task = answer.task
+    sets = sorted(pool.by_set)
+    numbers = {
+        "prior": pool.prior_C, "temperature": pool.temperature_E, "weight": pool.weight_E, "offset": pool.offset_MC,
+        "sets": np.array(sets, np.int64), "by_set": np.array([pool.by_set[s] for s in sets]).reshape(len(sets), len(members)),
+    }  # fmt: skip
+    config = {
+        "format": FORMAT, "version": version, "job": model.job.to_json(), "target": asdict(model.target),
+        "readings": [asdict(r) for r in model.readings.values()], "inputs": [asdict(i) for i in answer.inputs.values()],
+        "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
+        "members": members, "order": list(answer.order),
+    }  # fmt: skip
+    outcome = model.report.get("verdict") or {}
+    with swap_folder(folder) as new:
+        write_json(new / "config.json", config)
+        save_file({k: np.ascontiguousarray(v) for k, v in {**numbers, **model.rows}.items()}, new / "model.safetensors")
+        for number, member in enumerate(answer.members):
+            write_fitted(member.expert.fitted(), new / "experts" / f"{number:02d}-{member.expert.name}")
+        write_json(new / "report.json", model.report)
+        names = ", ".join(f"`{i.name}`" for i in answer.inputs.values())
+        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name)  # type: ignore[union-attr]
+        (new / "README.md").write_text(shown, encoding="utf-8")
+        write_manifest(new)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether the folder is one of ours."""
+    return (folder / "manifest.json").is_file() and (folder / "config.json").is_file()
+
+
+def load(folder: Path) -> Model:
+    """Read the folder. Raises ArtefactError where it is no model, damaged, incomplete or from a newer version."""
+    if not is_model(folder):
+        raise ArtefactError("a model folder", f"{folder}, which has no manifest.json", "give the folder that `fit --out` wrote")
+    found = read_json(folder / "config.json")
+    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
+        do = f"install xmodal {found.get('version')} or newer"
+        raise ArtefactError(f"a model of format {FORMAT} or older", f"format {found['format']} in {folder}", do)
+    check_manifest(folder)
+    inputs = {i["key"]: as_input(i) for i in found["inputs"]}
+    view = View(MAIN, frozenset(inputs))
+    task: Any = TASKS[found["task"]["kind"]](found["task"]["name"], (view,), Fitted(found["task"]["fitted"]))
+    members = tuple(read_member(folder, number, m, task, inputs) for number, m in enumerate(found["members"]))
+    numbers = load_file(folder / "model.safetensors")
+    by_set = {int(s): numbers["by_set"][i] for i, s in enumerate(numbers["sets"])}
+    reads = tuple(m.bits for m in members)
+    pool = Pool(numbers["prior"], reads, numbers["temperature"], numbers["weight"], by_set, numbers["offset"])
+    answer = Answer(task, inputs, members, pool, tuple(found["order"]))
+    readings = {r["column"]: Reading(**r) for r in found["readings"]}
+    rows = {name: numbers[name] for name in ("identity", "part")}
+    report = read_json(folder / "report.json")
+    return Model(Job.from_json(found["job"]), readings, Reading(**found["target"]), answer, report, rows)
+
+
+def as_input(plain: dict[str, Any]) -> Input:
+    """An input from JSON."""
+    return Input(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+
+
+def read_member(folder: Path, number: int, plain: dict[str, Any], task: Any, inputs: Mapping[str, Input]) -> Member:
+    """One expert of the pool."""
+    kind, mine = plain["expert"], {k: inputs[k] for k in plain["inputs"]}
+    fitted = read_fitted(folder / "experts" / f"{number:02d}-{kind}")
+    expert = registered("experts", EXPERTS, kind).restore({task.name: task}, mine, fitted)
+    return Member(plain["name"], expert, to_bits(inputs, mine))

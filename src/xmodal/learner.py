@@ -1,0 +1,263 @@
+"""The whole way from Python: fit, predict, evaluate, crossval, save, load.
+
+R rows · C classes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from xmodal import artefact, evaluate, splits
+from xmodal.answer import Answer
+from xmodal.errors import ConfigError, UserError
+from xmodal.experts.data import TableData
+from xmodal.features import build_row
+from xmodal.job import Budget, Job, Json, Rows
+from xmodal.media import Cell
+from xmodal.metrics import main_metric
+from xmodal.prepare import Loaded, Opened, Progress, identities, labels_of, load, media_of, new_task, open_again, open_new, parts_of, strata_of, ties_of, unseen
+from xmodal.race import Outcome, Race, candidates, extractors_of
+from xmodal.tasks import Classify, Prediction, Task
+
+PLURAL = ("id", "use", "ignore", "media_root")
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A table to learn from, made ready once for a fit or for every fold of a crossval."""
+
+    opened: Opened
+    loaded: Loaded
+    labels: pa.Array
+    known: Rows  # labelled rows
+    parts: np.ndarray | None  # as the split column says
+    task: Task  # fitted on all rows that may be learnt from
+    groups: np.ndarray
+    strata: np.ndarray
+
+
+class Learner:
+    """Learn one target from a table whose columns hold different kinds of thing.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"size": [1, 2, 3, 4, 5, 6] * 10, "kind": ["a", "b"] * 30, "label": ["x", "y"] * 30})
+    >>> Learner(target="label", id="size").fit(rows).predict(rows[:2]).tolist()
+    ['x', 'y']
+
+    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest.
+    """
+
+    def __init__(self, job: Job | None = None, **roles: Any) -> None:
+        plain = {k: [str(v)] if k in PLURAL and isinstance(v, (str, Path)) else v for k, v in roles.items()}
+        self.job = Job.from_json({**(job or Job()).to_json(), **plain})
+        self.report: dict[str, Json] = {}
+        self._model: artefact.Model | None = None
+
+    def fit(self, source: Any, progress: Progress = silent) -> Learner:
+        """Learn from a path (CSV, Parquet, Arrow) or a pandas or pyarrow frame. Test rows are scored once, at the end."""
+        start = time.process_time()
+        ready = self._ready(source, progress, lambda n: n)
+        parts = ready.parts
+        if parts is None:
+            parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
+        train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
+        outcome, data = self._race(ready, train, valid if len(valid) else None, progress)
+        answer = outcome.answer
+        warnings = ready.opened.notes + ready.loaded.warnings + unseen(answer.task, ready.labels, test)
+        if len(ready.known) < len(ready.labels):
+            warnings.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
+        judge, keep = self._judge(answer.task, data, test, ready.groups)
+        self.report = {
+            "target": answer.task.name, "task": answer.task.kind, "seed": self.job.seed,
+            "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
+            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings), "counts": ready.loaded.counts.to_json(),
+            "cpu_seconds": time.process_time() - start,
+        }  # fmt: skip
+        rows = {"identity": identities(ready.opened, self.job), "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8)}
+        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, answer, self.report, rows)
+        return self
+
+    def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
+        """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
+        column marks test are left out."""
+        ready = self._ready(source, progress, lambda n: n * (folds - 1) // folds)
+        known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
+        fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
+        held, outcomes = [], []
+        for f in range(folds):
+            def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
+                progress(f"{at}: {stage}", done, total)  # fmt: skip
+
+            outcome, data = self._race(ready, known[fold != f], None, say)
+            held.append(evaluate.Held.of(outcome.answer, data, known[fold == f]))
+            outcomes.append(outcome)
+            data.forget()
+        data = ready.loaded.asking(ready.task, ready.labels, self.job.seed)
+        whole = evaluate.Held.stitched(held)
+        judge, keep = self._judge(ready.task, data, whole.rows, ready.groups)
+        warnings = ready.opened.notes + ready.loaded.warnings
+        full = (1 << len(ready.opened.inputs)) - 1
+        found = evaluate.evaluation(judge, whole.score[full][keep], "out_of_fold", len(known), warnings)
+        return found | evaluate.comparison(judge, keep, whole, ready.opened.inputs, [o.answer for o in outcomes])
+
+    @property
+    def model(self) -> artefact.Model:
+        """What was learnt. Raises ConfigError before `fit` or `load`."""
+        if self._model is None:
+            raise ConfigError("a fitted learner", "one that has learnt nothing", "call fit or load first")
+        return self._model
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Class names in the order of the probabilities; None for a regression."""
+        task = self.model.answer.task
+        return task.classes if isinstance(task, Classify) else None
+
+    def predictions(self, source: Any, progress: Progress = silent) -> Prediction:
+        """Probabilities [R, C] or values [R], and the state of every input of every row."""
+        opened, data, _ = self._again(source, progress)
+        return self.model.answer.predict(data, np.arange(len(opened.table.data)))
+
+    def predict(self, source: Any) -> np.ndarray:
+        """Class names [R] or values [R], in row order."""
+        return self.decide(self.predictions(source).score)
+
+    def predict_proba(self, source: Any) -> np.ndarray:
+        """Probabilities [R, C], in the order of `classes`."""
+        return self.predictions(source).score
+
+    def decide(self, score: np.ndarray) -> np.ndarray:
+        """Class names or values of scores."""
+        return score if self.classes is None else np.array(self.classes, object)[score.argmax(1)]
+
+    def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:
+        """Every metric with its interval over the labelled rows, all or those of one part of the split."""
+        opened, data, warnings = self._again(source, progress)
+        task = self.model.answer.task
+        rows = np.arange(len(opened.table.data)) if part is None else self._part(opened, part)
+        groups = np.arange(len(opened.table.data))
+        if self.job.group in opened.table.data.column_names:
+            groups = splits.ties([], labels_of(opened.table.data[self.job.group], replace(opened.target, modality="category")), len(groups))
+        judge, keep = self._judge(task, data, rows, groups)
+        if not keep.any():
+            raise UserError(f"labels in column {task.name!r}", f"none in {len(rows)} rows of {opened.table.source}", "give labelled rows")
+        if not keep.all():
+            warnings = [*warnings, f"{(~keep).sum()} of {len(rows)} rows have no label and are not scored"]
+        score = self.model.answer.predict(data, rows).score[keep]
+        return evaluate.evaluation(judge, score, part or "all", len(rows), warnings + unseen(task, opened.labels, rows))
+
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write a model folder, whole or not at all. Raises ConfigError where something else is there."""
+        check_free(Path(folder), force)
+        from xmodal import __version__
+
+        artefact.save(self.model, Path(folder), __version__)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Learner:
+        """Read a model folder. Raises ArtefactError where it is damaged."""
+        model = artefact.load(Path(folder))
+        learner = cls(model.job)
+        learner._model, learner.report = model, model.report
+        return learner
+
+    def _ready(self, source: Any, progress: Progress, share: Any) -> Ready:
+        opened = open_new(source, self.job)
+        labels, parts = opened.labels, parts_of(opened, self.job)
+        known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False))
+        learn = known if parts is None else known[parts[known] != "test"]
+        if not len(learn):
+            raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
+        task = new_task(opened).fit(labels.take(pa.array(learn)))
+        main_metric(task.kind, task.width, self.job.metric)
+        loaded = load(opened, extractors_of(candidates(self.job, task, opened.inputs, share(len(learn)))), progress)
+        return Ready(opened, loaded, labels, known, parts, task, ties_of(opened, loaded, self.job), strata_of(task, labels))
+
+    def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:
+        learn = train if valid is None else np.concatenate([train, valid])
+        task = ready.task.recount(ready.labels.take(pa.array(learn)))
+        data = ready.loaded.asking(task, ready.labels, self.job.seed)
+        budget = Budget(device=device_of(self.job.device))
+        race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
+        return race.run(train, valid), data
+
+    def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> tuple[evaluate.Judge, np.ndarray]:
+        metric = main_metric(task.kind, task.width, self.job.metric)
+        return evaluate.Judge.on(task, data.examples[task.name], rows, groups, metric, self.job.seed)
+
+    def _again(self, source: Any, progress: Progress) -> tuple[Opened, TableData, list[str]]:
+        model = self.model
+        opened = open_again(source, self.job, model.readings, model.target, model.answer.inputs)
+        loaded = load(opened, extractors_of(model.answer.members), progress)
+        data = loaded.asking(model.answer.task, opened.labels, self.job.seed)
+        return opened, data, opened.notes + loaded.warnings
+
+    def _part(self, opened: Opened, part: str) -> Rows:
+        """The rows of a part: by the split column, else by the assignment that the fit saved."""
+        if part not in splits.PARTS:
+            raise ConfigError("part train, val or test", repr(part), "use one of those")
+        parts = parts_of(opened, self.job)
+        if parts is None:
+            saved = self.model.rows
+            order = np.argsort(saved["identity"], kind="stable")
+            own = identities(opened, self.job)
+            at = np.searchsorted(saved["identity"], own, sorter=order).clip(max=len(order) - 1)
+            known = saved["identity"][order[at]] == own
+            parts = np.where(known, np.sort(splits.PARTS)[saved["part"][order[at]]], "")
+        rows = np.flatnonzero(parts == part)
+        if not len(rows):
+            raise ConfigError(f"rows of part {part!r}", f"none in {opened.table.source}", "give the table of the fit, or leave --part out")
+        return rows
+
+
+class Predictor:
+    """One row at a time, built once: no Arrow, no store, no hashing.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"size": [1, 2, 3, 4] * 15, "kind": ["a", "b"] * 30, "label": ["x", "y"] * 30})
+    >>> Predictor(Learner(target="label").fit(rows)).row({"size": 3, "kind": "a"})["label"].score.shape
+    (1, 2)
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.model = learner.model
+        self.media = media_of(learner.job, "")
+        self.extractors = extractors_of(self.model.answer.members)
+
+    def row(self, cells: Mapping[str, Cell]) -> dict[str, Prediction]:
+        """The prediction of one row, by task; a column that isn't given is missing."""
+        answer = self.model.answer
+        columns = build_row(cells, self.model.readings, answer.inputs, self.extractors, self.media)
+        return {answer.task.name: answer.predict(TableData(columns, {}), np.zeros(1, np.int64))}
+
+
+def device_of(asked: str) -> str:
+    """`auto`: a GPU where there is one. Raises ConfigError for one that isn't there."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise ConfigError("device auto, cpu or cuda", repr(asked), "use one of those")
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise ConfigError("a CUDA device", "none on this machine", "say --device cpu")
+    return "cuda" if there and asked != "cpu" else "cpu"
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """Raises ConfigError where saving there would overwrite something that isn't ours, or ours without `force`."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not artefact.is_model(folder):
+        raise ConfigError("a new folder or a model of ours", f"{folder}, which holds something else", "give another folder")
+    if not force:
+        raise ConfigError("a new folder", f"{folder}, which holds a model", "give another folder, or --force to replace it")

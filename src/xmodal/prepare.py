@@ -1,0 +1,199 @@
+"""From a table to what experts read: roles checked, target and splits decided, features built, rows tied.
+
+R rows · M inputs
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from xmodal import splits
+from xmodal.batch import Examples, View
+from xmodal.errors import ConfigError, TableError, TargetError, unknown
+from xmodal.experts.data import TableData
+from xmodal.features import Counts, Store, build
+from xmodal.features.extractors import Extractor
+from xmodal.job import MAIN, Input, Job, Key, Rows
+from xmodal.media import Media
+from xmodal.modality import inputs as group_inputs
+from xmodal.modality import readings as read_columns
+from xmodal.table import Reading, Table, canonical, read_table
+from xmodal.tasks import TASKS, Classify, Task
+
+CLASSES = 20  # a target of so few different whole numbers that repeat is classes
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A table whose columns have their roles and readings."""
+
+    table: Table
+    media: Media
+    readings: Mapping[str, Reading]
+    target: Reading
+    inputs: Mapping[Key, Input]
+    notes: list[str]
+
+    @property
+    def labels(self) -> pa.Array:
+        """The target of every row; null where a row is unlabelled or has no such column."""
+        if self.target.column not in self.table.data.column_names:
+            return pa.nulls(len(self.table.data), pa.string())
+        return labels_of(self.table.data[self.target.column], self.target)
+
+
+def labels_of(values: pa.ChunkedArray, target: Reading) -> pa.Array:
+    """Class names as canonical text, or numbers."""
+    found = canonical(values) if target.modality == "category" else target.parse(values)[0]
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def open_new(source: Any, job: Job) -> Opened:
+    """A table to learn from. Every reading is decided here, once."""
+    table = read_table(source)
+    names = table.data.column_names
+    for role in (*job.id, job.group, job.split, *job.use, *job.ignore):
+        if role is not None and role not in names:
+            raise unknown("column", role, names)
+    target, notes = read_target(table, job)
+    media = media_of(job, table.source)
+    readings, said = read_columns(table, job, media)
+    inputs = dict(sorted(group_inputs(readings, job).items()))
+    if not inputs:
+        raise TableError("at least one input column", f"none in {table.source}", "check --use and --ignore")
+    return Opened(table, media, readings, target, inputs, notes + said)
+
+
+def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
+    """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
+    table = read_table(source)
+    gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
+    notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
+    return Opened(table, media_of(job, table.source), readings, target, inputs, notes)
+
+
+def media_of(job: Job, source: str) -> Media:
+    """Where media may be read: --media-root, else the table's own folder, else the working folder."""
+    own = Path(source).parent if source and Path(source).is_file() else Path()
+    return Media(tuple(Path(r) for r in job.media_root) or (own,))
+
+
+def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
+    """How the target is read, decided once from the whole column. Raises TargetError where it says nothing."""
+    if job.target is None:
+        raise TargetError("a target", "none", "name the column to learn with --target")
+    if job.target not in table.data.column_names:
+        raise unknown("column", job.target, table.data.column_names)
+    if job.kind is not None and job.kind not in TASKS:
+        raise unknown("task", job.kind, TASKS)
+    words = canonical(table.data[job.target])
+    values = [v for v in words.unique().to_pylist() if v is not None]
+    numbers = [as_number(v) for v in values]
+    if not values:
+        raise TargetError(f"labels in column {job.target!r}", "only empty cells", "choose another target")
+    kind, notes = job.kind, []
+    if kind is None:
+        whole = all(n is not None and n % 1 == 0 for n in numbers)
+        few = len(values) <= CLASSES and len(values) < len(words) - words.null_count
+        kind = "classify" if None in numbers or (whole and few) else "regress"
+        if kind == "classify" and None not in numbers:
+            notes.append(f"target {job.target!r}: its {len(values)} different whole numbers are read as classes; "
+                         f"--target {job.target}=regress reads them as numbers")  # fmt: skip
+    bad = next((v for v, n in zip(values, numbers, strict=True) if n is None or not np.isfinite(n)), None)
+    if kind == "regress" and bad is not None:
+        row = words.to_pylist().index(bad) + 1
+        do = f"correct or empty the cell, or say --target {job.target}=classify"
+        raise TargetError(f"finite numbers in target {job.target!r}", f"{bad!r} in row {row} of {table.source}", do)
+    return Reading(job.target, "number" if kind == "regress" else "category", {}, f"target: {kind}"), notes
+
+
+def as_number(word: str) -> float | None:
+    """The number that a word spells; padded ones ("007") are words."""
+    digits = word.strip().lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdigit():
+        return None
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def new_task(opened: Opened) -> Task:
+    """The task, not yet fitted."""
+    kind = "regress" if opened.target.modality == "number" else "classify"
+    return TASKS[kind](opened.target.column, (View(MAIN, frozenset(opened.inputs)),))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Features and labels, ready for experts."""
+
+    data: TableData
+    counts: Counts
+    warnings: list[str]
+
+    def asking(self, task: Task, labels: pa.Array, seed: int) -> TableData:
+        """The same features with the examples of a fitted task."""
+        y_R, weight_R = task.encode(labels)
+        return TableData(self.data.columns, {task.name: Examples((None,), y_R, weight_R)}, seed)
+
+
+def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> Loaded:
+    """Build every input's features, through the store."""
+    columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, Store(), progress)
+    warnings = [str(e) for e in counts.broken[:20]]
+    if len(counts.broken) > 20:
+        warnings.append(f"and {len(counts.broken) - 20} more unreadable cells")
+    return Loaded(TableData(columns, {}), counts, warnings)
+
+
+def ties_of(opened: Opened, loaded: Loaded, job: Job) -> np.ndarray:
+    """Which rows may never be divided, [R]."""
+    media = [loaded.data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"]
+    group = canonical(opened.table.data[job.group]).combine_chunks() if job.group else None
+    return splits.ties(media, group, len(opened.table.data))
+
+
+def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
+    """What shares are kept in every part, [R]: classes, or nothing for a regression."""
+    if not isinstance(task, Classify):
+        return np.zeros(len(labels), np.int64)
+    return np.asarray(labels.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False))
+
+
+def identities(opened: Opened, job: Job) -> np.ndarray:
+    """A row's identity, [R] uint64: its id columns, else all its input cells."""
+    names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
+    cells = [canonical(opened.table.data[n]).to_pylist() for n in names if n in opened.table.data.column_names]
+    rows = zip(*cells, strict=True) if cells else iter([()] * len(opened.table.data))
+    joined = ("\x1f".join("" if c is None else f"={c}" for c in row).encode() for row in rows)
+    return np.array([int.from_bytes(hashlib.blake2b(j, digest_size=8).digest(), "little") for j in joined], np.uint64)
+
+
+def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
+    """The part of each row as the split column says; None without one. Raises ConfigError where nothing is to learn."""
+    if job.split is None or job.split not in opened.table.data.column_names:
+        return None
+    parts = splits.given(canonical(opened.table.data[job.split]), job.split)
+    if not (parts == "train").any():
+        raise ConfigError(f"training rows in split column {job.split!r}", "none", "mark some rows train")
+    return parts
+
+
+def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
+    """What to say of rows whose class training never saw."""
+    if not isinstance(task, Classify):
+        return []
+    strange = [v for v in labels.take(pa.array(rows)).to_pylist() if v is not None and v not in set(task.classes)]
+    if not strange:
+        return []
+    names = ", ".join(map(repr, sorted(set(strange))[:5]))
+    return [f"{len(strange)} rows have a class that no training row has ({names}): they count as wrong"]
