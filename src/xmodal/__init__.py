@@ -1,0 +1,50 @@
+"""Cross-modal learning on tables: pictures, text and numbers in, a trusted answer out.
+
+>>> import xmodal
+>>> xmodal.Learner.__name__
+'Learner'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xmodal.errors import (
+        ArtefactError,
+        ConfigError,
+        MediaError,
+        MissingExtra,
+        TableError,
+        TargetError,
+        UserError,
+        WorkerError,
+        XmodalError,
+    )
+    from xmodal.job import Job
+    from xmodal.learner import Learner
+
+__version__ = "0.1.0"
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "Job",
+    "Learner",
+    "MediaError",
+    "MissingExtra",
+    "TableError",
+    "TargetError",
+    "UserError",
+    "WorkerError",
+    "XmodalError",
+]
+
+HOME = {"Learner": "xmodal.learner", "Job": "xmodal.job"}  # the rest: xmodal.errors
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: torch alone takes longer than `xmodal --help` may."""
+    if name not in __all__:
+        raise AttributeError(f"module 'xmodal' has no attribute {name!r}")
+    return getattr(import_module(HOME.get(name, "xmodal.errors")), name)
