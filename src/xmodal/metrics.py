@@ -130,7 +130,7 @@ def drawn_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) ->
 
 def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_WR: np.ndarray) -> np.ndarray:
     """The metric in every draw, [W]; NaN where undefined. Metrics without a weighted form come from 200 draws."""
-    total_W = weight_WR.sum(1)
+    total_W, centred_R = weight_WR.sum(1), y_R - y_R.mean()
 
     def mean(value_R: np.ndarray) -> np.ndarray:
         return np.asarray((weight_WR @ value_R) / total_W)
@@ -146,7 +146,7 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
         "accuracy": lambda: mean(score.argmax(1) == y_R),
         "log_loss": lambda: mean(-log_likelihood(y_R, score)),
         "roc_auc": auc,
-        "r2": lambda: 1 - mean((y_R - score) ** 2) / (mean(y_R**2) - mean(y_R) ** 2),
+        "r2": lambda: 1 - mean((y_R - score) ** 2) / (mean(centred_R**2) - mean(centred_R) ** 2),
         "mean_absolute_error": lambda: mean(np.abs(y_R - score)),
         "root_mean_squared_error": lambda: np.sqrt(mean((y_R - score) ** 2)),
     }

@@ -1,0 +1,90 @@
+"""Metrics against scikit-learn, and the bootstrap against resampling written plainly."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from xmodal.errors import ConfigError
+from xmodal.metrics import classification_metrics, draw_weights, drawn, ece, interval, main_metric, metric_names, regression_metrics
+
+
+def case(classes: int, rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    y = random.integers(0, classes, rows)
+    z = random.normal(size=(rows, classes)) + 1.5 * np.eye(classes)[y]
+    p = np.exp(z)
+    return y, np.round(p / p.sum(1, keepdims=True), 2) + 1e-3  # rounded: ties
+
+
+def test_two_classes_equal_sklearn():
+    y, p = case(2)
+    p = p / p.sum(1, keepdims=True)
+    found = classification_metrics(y, p, 1)
+    guess = p.argmax(1)
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(y, p[:, 1]))
+    assert found["average_precision"] == pytest.approx(sk.average_precision_score(y, p[:, 1]))
+    assert found["f1"] == pytest.approx(sk.f1_score(y, guess))
+    assert found["recall"] == pytest.approx(sk.recall_score(y, guess))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, guess))
+    assert found["log_loss"] == pytest.approx(sk.log_loss(y, p))
+
+
+def test_a_class_never_seen_counts_as_wrong():
+    y, p = case(3)
+    y[:20] = -1
+    found = classification_metrics(y, p, 0)
+    assert found["accuracy"] == pytest.approx((p.argmax(1) == y).mean())
+    assert found["log_loss"] is None
+    assert found["balanced_accuracy"] <= 0.75
+
+
+def test_undefined_is_none():
+    y, p = np.zeros(5, int), np.full((5, 2), 0.5)
+    assert classification_metrics(y, p, 1)["roc_auc"] is None
+    assert regression_metrics(np.ones(4), np.ones(4))["r2"] is None
+    assert set(classification_metrics(np.zeros(0, int), np.zeros((0, 2)), 1).values()) == {None}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "roc_auc", "f1_macro"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_drawn_equals_resampling(name, classes):
+    y, p = case(classes, 60)
+    weight = draw_weights(np.arange(60), 3, 10)
+    expected = [classification_metrics(y[r], p[r], 1, (name,))[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
+    assert drawn(name, y, p, 1, weight) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", metric_names("regress", 1))
+def test_drawn_regression_equals_resampling(name):
+    random = np.random.default_rng(1)
+    y = random.normal(size=50) + 1e6
+    value = y + random.normal(size=50)
+    weight = draw_weights(np.arange(50), 3, 10)
+    expected = [regression_metrics(y[r], value[r], (name,))[name] for w in weight for r in [np.repeat(np.arange(50), w.astype(int))]]
+    assert drawn(name, y, value, 0, weight) == pytest.approx(expected, rel=1e-4)
+
+
+def test_groups_are_drawn_whole():
+    groups = np.array([5, 5, 5, 9, 9, 1])
+    weight = draw_weights(groups, 0, 50)
+    assert (weight[:, 0] == weight[:, 2]).all() and (weight[:, 3] == weight[:, 4]).all()
+    assert ((weight[:, 0] + weight[:, 3] + weight[:, 5]) == 3).all()
+
+
+def test_ece_is_small_for_calibrated_and_large_for_shifted():
+    random = np.random.default_rng(0)
+    p = random.uniform(size=20000)
+    y = (random.uniform(size=20000) < p).astype(int)
+    assert ece(y, np.stack([1 - p, p], 1)) < 0.01
+    wrong = np.clip(p + np.where(p > 0.5, 0.2, -0.2), 0.01, 0.99)
+    assert ece(y, np.stack([1 - wrong, wrong], 1)) > 0.1
+
+
+def test_unknown_metric_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'accuracy'"):
+        main_metric("classify", 3, "acuracy")
+    assert main_metric("classify", 2, None) == "roc_auc" and main_metric("regress", 1, None) == "r2"
+
+
+def test_interval_of_nothing_is_null():
+    assert interval(np.array([np.nan, np.nan])) == [None, None]

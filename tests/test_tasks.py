@@ -1,0 +1,70 @@
+"""What is asked: classes, scales, and the space where answers are added."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xmodal.batch import Examples, View
+from xmodal.errors import TargetError
+from xmodal.tasks import Classify, Prediction, Regress, class_order
+
+VIEWS = (View("main", frozenset()),)
+words = st.lists(st.sampled_from(["a", "b", "10", "9", "多", "", "x=y"]), min_size=2, max_size=30).filter(lambda w: len(set(w)) > 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(words)
+def test_classes_are_in_one_order_and_encode_back(labels):
+    task = Classify("t", VIEWS).fit(pa.array(labels))
+    assert task.classes == Classify("t", VIEWS).fit(pa.array(labels[::-1])).classes == sorted(set(labels), key=class_order)
+    y, weight = task.encode(pa.array([*labels, None, "never seen"]))
+    assert [task.classes[i] for i in y[:-2]] == labels
+    assert y[-2:].tolist() == [-1, -1] and weight[-2:].tolist() == [0, 1]
+
+
+def test_numbers_are_in_numeric_order():
+    assert sorted(["10", "9", "b", "nan", "-1"], key=class_order) == ["-1", "9", "10", "b", "nan"]
+
+
+def test_pool_floors_and_unpool_normalises():
+    task = Classify("t", VIEWS).fit(pa.array(["a"] * 6 + ["b"] * 2))
+    z = task.pool(np.array([[1.0, 0.0], [0.3, 0.7]]))
+    assert z[0, 1] == pytest.approx(np.log(1 / 10))
+    assert task.unpool(z)[1] == pytest.approx([0.3, 0.7])
+    assert task.unpool(z).sum(1) == pytest.approx(1)
+    assert task.prior == pytest.approx(np.log([0.75, 0.25])) and task.classes[task.positive] == "b"
+
+
+def test_a_fold_keeps_classes_that_it_lacks():
+    task = Classify("t", VIEWS).fit(pa.array(["a", "b", "c"])).recount(pa.array(["a", "a", "b"]))
+    assert task.classes == ["a", "b", "c"]
+    assert np.isfinite(task.prior).all() and task.prior[2] == pytest.approx(np.log(1 / 6))
+
+
+def test_regression_is_standardised_and_comes_back():
+    y = np.array([1e6, 1e6 + 1e-3, 1e6 - 1e-3, 1e6 + 2e-3])
+    task = Regress("t", VIEWS).fit(pa.array([*y, None]))
+    z, weight = task.encode(pa.array([*y, None]))
+    assert z.dtype == torch.float32 and abs(float(z[:4].mean())) < 1e-3 and weight.tolist() == [1, 1, 1, 1, 0]
+    assert task.unpool(task.pool(y)) == pytest.approx(y, abs=1e-8)
+
+
+@pytest.mark.parametrize("values", [["a", "a"], [None, None]])
+def test_a_target_that_says_nothing(values):
+    with pytest.raises(TargetError, match="at least two classes"):
+        Classify("t", VIEWS).fit(pa.array(values, pa.string()))
+    with pytest.raises(TargetError, match="at least two values"):
+        Regress("t", VIEWS).fit(pa.array([3.0, 3.0, None]))
+    with pytest.raises(TargetError, match="finite"):
+        Regress("t", VIEWS).fit(pa.array([3.0, float("inf")]))
+
+
+def test_metrics_leave_unlabelled_rows_out():
+    task = Classify("t", VIEWS).fit(pa.array(["a", "b"]))
+    y, weight = task.encode(pa.array(["a", None, "b", "c"]))
+    score = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])
+    found = task.metrics(Prediction(score, np.zeros((4, 0))), Examples((None,), y, weight))
+    assert found["accuracy"] == pytest.approx(2 / 3)
