@@ -1,14 +1,14 @@
 """What can go wrong. Everything the user can mend is a `UserError`; anything else that escapes is our bug.
 
-    XmodalError
-    ├── UserError              exit code 1
-    │   ├── TableError         the table cannot be read, or not as asked
-    │   ├── TargetError        the target cannot be learnt
-    │   ├── ConfigError        an unknown name or an impossible setting
-    │   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
-    │   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
-    │   └── MissingExtra       an optional package is not installed
-    └── WorkerError            an extraction worker died and could not be replaced
+XmodalError
+├── UserError              exit code 1
+│   ├── TableError         the table cannot be read, or not as asked
+│   ├── TargetError        the target cannot be learnt
+│   ├── ConfigError        an unknown name or an impossible setting
+│   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
+│   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
+│   └── MissingExtra       an optional package is not installed
+└── WorkerError            an extraction worker died and could not be replaced
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib.metadata import entry_points
@@ -18,6 +19,7 @@ TableName = str
 TaskName = str
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Rows = np.ndarray  # int64 positions
+Progress = Callable[[str, int, int], None]  # stage, done, total
 T = TypeVar("T")
 MAIN: TableName = "main"  # the table of a fit on one table
 

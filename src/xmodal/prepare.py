@@ -6,7 +6,7 @@ R rows · M inputs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, Store, build
 from xmodal.features.extractors import Extractor
-from xmodal.job import MAIN, Input, Job, Key, Rows
+from xmodal.job import MAIN, Input, Job, Key, Progress, Rows
 from xmodal.media import Media
 from xmodal.modality import inputs as group_inputs
 from xmodal.modality import readings as read_columns
@@ -28,7 +28,6 @@ from xmodal.table import Reading, Table, canonical, read_table
 from xmodal.tasks import TASKS, Classify, Task
 
 CLASSES = 20  # a target of so few different whole numbers that repeat is classes
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,9 @@ def open_new(source: Any, job: Job) -> Opened:
     return Opened(table, media, readings, target, inputs, notes + said)
 
 
-def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
+def open_again(
+    source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]
+) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
     table = read_table(source)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]

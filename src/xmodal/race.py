@@ -9,20 +9,20 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from xmodal.answer import Answer, Member, present, to_bits
-from xmodal.encoders import ENCODERS
 from xmodal.experts import EXPERTS
 from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
+from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.features.extractors import Extractor
-from xmodal.job import Budget, Input, Job, Json, Key, Rows, registered, registry
-from xmodal.pool import Loss, Pool, Scores, fit_pool, popcount, softmax_loss, square_loss
+from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, Training, registered, registry
+from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
 from xmodal.splits import carve, folds
 from xmodal.tasks import Task
 
@@ -31,7 +31,6 @@ SETS_DRAWN = 24  # above, so many random ones
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 CARVED = 0.15  # validation share where none is given
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,44 +76,35 @@ class Outcome:
     scores: Scores  # of the answer's members on them
 
 
-def encoder_of(one: Input, kind: str) -> str | None:
-    """The encoder of an input for a descriptor or a raw network: the one asked for, else the first that fits."""
-    asked = one.encoder
-    if asked is not None and registered("encoders", ENCODERS, asked).kind == kind:
-        return asked
-    fits = [n for n, e in registry("encoders", ENCODERS).items() if one.modality in e.modality and e.kind == kind]
-    return fits[0] if fits else None
-
-
 def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> list[Candidate]:
     """Singles of every input, then joints. Raw encoders from scratch take part from `training.small` rows on, or where
     --encoder asks for them."""
-    full = (1 << len(inputs)) - 1
     found: list[Candidate] = []
 
-    def deep(kind: str, some: Mapping[Key, Input]) -> dict[str, Json]:
-        names: dict[str, Json] = {k: encoder_of(i, kind) or encoder_of(i, "descriptor") for k, i in some.items()}
-        return {"kind": kind, "fusion": job.fusion or "transformer", "encoders": names}
+    def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
+        training = {f: v for f, v in asdict(job.training).items() if v != getattr(Training(), f)}
+        deep: dict[str, Json] = {"kind": network, "fusion": job.fusion or "transformer", "training": training}
+        found.append(Candidate(name, kind, some, deep if network else {}, to_bits(inputs, some)))
 
-    def add(name: str, kind: str, some: Mapping[Key, Input], settings: Mapping[str, Json] | None = None) -> None:
-        found.append(Candidate(name, kind, some, settings or {}, to_bits(inputs, some)))
+    def is_raw(one: Input) -> bool:
+        forced = one.encoder is not None
+        return (n >= job.training.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
 
-    raw = {k for k, i in inputs.items() if encoder_of(i, "raw") and (n >= job.training.small or i.encoder is not None)}
     for key, one in inputs.items():
         if one.modality in registry("descriptors", DESCRIPTORS):
             add(f"{one.name}.linear", "linear", {key: one})
         if one.modality == "table":
             add(f"{one.name}.boosted", "boosted", {key: one})
-        if key in raw:
-            add(f"{one.name}.{encoder_of(one, 'raw')}", "deep", {key: one}, deep("raw", {key: one}))
-    if full.bit_count() > 1:
+        if is_raw(one):
+            add(f"{one.name}.{choose(one, 'raw')}", "deep", {key: one}, "raw")
+    if len(inputs) > 1:
         add("joint.linear", "linear", inputs)
         if task.width <= CLASSES:
             add("joint.boosted", "boosted", inputs)
         add("joint.forest", "forest", inputs)
-        add("fusion.descriptor", "deep", inputs, deep("descriptor", inputs))
-        if raw:
-            add("fusion.raw", "deep", inputs, deep("raw", inputs))
+        add("fusion.descriptor", "deep", inputs, "descriptor")
+        if any(map(is_raw, inputs.values())):
+            add("fusion.raw", "deep", inputs, "raw")
     return found
 
 
@@ -122,13 +112,16 @@ def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extracto
     """The extractors of each input that these experts read, each once."""
     found: dict[Key, dict[str, Extractor]] = {}
     for one in some:
-        settings, inputs = (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
-        names = settings.get("encoders")
+        settings, inputs = (
+            (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
+        )
+        network = settings.get("kind")
         for key, given in inputs.items():
-            if isinstance(names, dict):
-                reader: Any = registered("encoders", ENCODERS, str(names[key]))
-            else:
-                reader = registered("descriptors", DESCRIPTORS, given.modality)
+            reader: Any = (
+                encoder_class(choose(given, str(network)))
+                if network
+                else registered("descriptors", DESCRIPTORS, given.modality)
+            )
             found.setdefault(key, {}).update({e.spec.digest: e for e in reader.extractor.values()})
     return {key: list(each.values()) for key, each in found.items()}
 
@@ -168,10 +161,20 @@ class Race:
         if small:
             scored, fold_Q = rows, self.fold(rows)
             for f in range(fold_Q.max() + 1):
-                self.lap(entries, rows[fold_Q != f], rows[fold_Q == f], np.flatnonzero(fold_Q == f), len(rows), views, (f, fold_Q.max() + 1))
+                self.lap(
+                    entries,
+                    rows[fold_Q != f],
+                    rows[fold_Q == f],
+                    np.flatnonzero(fold_Q == f),
+                    len(rows),
+                    views,
+                    (f, fold_Q.max() + 1),
+                )
                 self.data.forget()
         else:
-            train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
+            train, scored = (
+                (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
+            )
             self.lap(entries, train, scored, np.arange(len(scored)), len(scored), views, (0, 1))
         outcome = self.pool(entries, scored, views)
         return self.refit(outcome, rows) if small else outcome
@@ -182,7 +185,14 @@ class Race:
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
     def lap(
-        self, entries: list[Entry], train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int], lap: tuple[int, int]
+        self,
+        entries: list[Entry],
+        train: Rows,
+        valid: Rows,
+        at: np.ndarray,
+        scored: int,
+        views: Sequence[int],
+        lap: tuple[int, int],
     ) -> None:
         """Fit every candidate on `train`, score it on `valid`; `at`: where those stand among the scored rows."""
         for number, entry in enumerate(entries):
@@ -228,7 +238,9 @@ class Race:
         members = tuple(Member(e.candidate.name, e.expert, e.candidate.bits) for e in kept if e.expert is not None)
         return Outcome(Answer(self.task, self.inputs, members, pool, order), entries, scored, scores)
 
-    def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
+    def fitted(
+        self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]
+    ) -> tuple[Pool, Scores]:
         """The pool of these entries."""
         reads = tuple(e.candidate.bits for e in kept)
         scores = Scores([e.z for e in kept], reads, tuple(e.candidate.kind == "correction" for e in kept), present_Q)
@@ -250,8 +262,7 @@ class Race:
         offset_BC = np.zeros((len(self.groups), len(self.task.prior)))
         offset_BC[scored] = answer.pooled(scores, full)
         data = self.data.offset(self.task.name, offset_BC)
-        names: dict[str, Json] = {k: encoder_of(i, "descriptor") for k, i in self.inputs.items()}
-        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean", "encoders": names}
+        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean"}
         entry = Entry(Candidate("correction", "correction", self.inputs, settings, full))
         fold_Q = self.fold(scored)
         for f in range(fold_Q.max() + 1):
