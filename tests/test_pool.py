@@ -51,7 +51,11 @@ def test_weights_equal_a_general_optimiser(made, kind):
         a, base, loss = np.stack(z) - prior, prior, softmax_loss(y)
     else:
         target = np.random.default_rng(1).normal(size=80)
-        a, base, loss = np.stack([target[:, None] * k + np.sin(np.arange(80))[:, None] for k in (0.2, 0.5, 0.9)]), np.zeros(1), square_loss(target)
+        a, base, loss = (
+            np.stack([target[:, None] * k + np.sin(np.arange(80))[:, None] for k in (0.2, 0.5, 0.9)]),
+            np.zeros(1),
+            square_loss(target),
+        )
     found = fit_weights(a, base, loss, np.full(3, 0.5), 0.05)
 
     def objective(w):
@@ -92,6 +96,11 @@ def test_a_useless_joint_gets_little_weight(made):
     scores = Scores([{1: z[2]}, {2: z[1]}, {3: noise}], (1, 2, 3), (False, False, False), np.full(80, 3))
     pool = fit_pool(scores, prior, lambda rows: softmax_loss(y[rows]), 2, 0)
     w = pool.weights(3)
-    alone = {e: softmax_loss(y)(pool.add([pool.calibrated(k, scores.at(k, 3), False) for k in range(3)], np.full(80, 3 if e is None else e), np.zeros((80, 2))))[0].mean() for e in (None, 1, 2)}
+    alone = {
+        e: softmax_loss(y)(
+            pool.add([pool.calibrated(k, scores.at(k, 3), False) for k in range(3)], np.full(80, 3 if e is None else e), np.zeros((80, 2)))
+        )[0].mean()
+        for e in (None, 1, 2)
+    }
     assert w[2] * pool.temperature_E[2] < 0.15
     assert alone[None] <= min(alone[1], alone[2]) + 1e-3

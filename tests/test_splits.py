@@ -17,7 +17,9 @@ def texts(words: list[str | None]) -> FeatureColumn:
     data = [w.encode() for w in distinct]
     offsets = np.cumsum([0, *map(len, data)])
     row = np.array([[distinct.index(w) if w is not None else -1] for w in words])
-    return FeatureColumn({}, {"text": (np.frombuffer(b"".join(data), np.uint8), offsets)}, row, np.where(row[:, 0] < 0, 1, 0).astype(np.int8))
+    return FeatureColumn(
+        {}, {"text": (np.frombuffer(b"".join(data), np.uint8), offsets)}, row, np.where(row[:, 0] < 0, 1, 0).astype(np.int8)
+    )
 
 
 @settings(max_examples=40, deadline=None)

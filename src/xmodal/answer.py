@@ -46,9 +46,7 @@ class Member:
         """Answers with what it adds to the others, not with a score of its own."""
         return self.expert.family == "hybrid"
 
-    def scores(
-        self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int]
-    ) -> dict[int, np.ndarray]:
+    def scores(self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int]) -> dict[int, np.ndarray]:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where too little is left."""
         single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}

@@ -86,9 +86,7 @@ def save(model: Model, folder: Path, version: str) -> None:
             write_fitted(member.expert.fitted(), new / "experts" / f"{number:02d}-{member.expert.name}")
         write_json(new / "report.json", model.report)
         names = ", ".join(f"`{i.name}`" for i in answer.inputs.values())
-        shown = README.format(
-            target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name
-        )  # type: ignore[union-attr]
+        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name)  # type: ignore[union-attr]
         (new / "README.md").write_text(shown, encoding="utf-8")
         write_manifest(new)
 
@@ -101,9 +99,7 @@ def is_model(folder: Path) -> bool:
 def load(folder: Path) -> Model:
     """Read the folder. Raises ArtefactError where it is no model, damaged, incomplete or from a newer version."""
     if not is_model(folder):
-        raise ArtefactError(
-            "a model folder", f"{folder}, which has no manifest.json", "give the folder that `fit --out` wrote"
-        )
+        raise ArtefactError("a model folder", f"{folder}, which has no manifest.json", "give the folder that `fit --out` wrote")
     found = read_json(folder / "config.json")
     if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
         do = f"install xmodal {found.get('version')} or newer"

@@ -81,11 +81,7 @@ class Batch:
         if device == "cpu":
             return self
         cells = {
-            key: Cells(
-                {n: t.to(device) for n, t in c.x.items()},
-                None if c.row_BK is None else c.row_BK.to(device),
-                c.state_B.to(device),
-            )
+            key: Cells({n: t.to(device) for n, t in c.x.items()}, None if c.row_BK is None else c.row_BK.to(device), c.state_B.to(device))
             for key, c in self.cells.items()
         }
         links = {name: Edges(*(t.to(device) for t in e)) for name, e in self.links.items()}
@@ -96,9 +92,7 @@ class Batch:
 def move(examples: Examples, device: str) -> Examples:
     """The same examples on another device."""
     rows, *rest = examples
-    return Examples(
-        tuple(None if r is None else r.to(device) for r in rows), *(None if t is None else t.to(device) for t in rest)
-    )  # type: ignore[arg-type,union-attr]
+    return Examples(tuple(None if r is None else r.to(device) for r in rows), *(None if t is None else t.to(device) for t in rest))  # type: ignore[arg-type,union-attr]
 
 
 class Sampler(Protocol):

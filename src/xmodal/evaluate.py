@@ -69,9 +69,7 @@ class Judge:
     seed: int
 
     @classmethod
-    def on(
-        cls, task: Task, examples: Examples, rows: Rows, groups: np.ndarray, metric: str, seed: int
-    ) -> tuple[Judge, np.ndarray]:
+    def on(cls, task: Task, examples: Examples, rows: Rows, groups: np.ndarray, metric: str, seed: int) -> tuple[Judge, np.ndarray]:
         """The judge of the labelled ones among `rows`, and which of them those are."""
         y_B, keep_B = labelled(examples)
         keep = keep_B[rows]
@@ -79,9 +77,7 @@ class Judge:
         if isinstance(task, Regress):
             mean, deviation = task.scale
             y_R = y_R * deviation + mean
-        return cls(
-            task, metric, y_R if task.kind == "regress" else y_R.astype(int), groups[rows][keep], groups, seed
-        ), keep
+        return cls(task, metric, y_R if task.kind == "regress" else y_R.astype(int), groups[rows][keep], groups, seed), keep
 
     @property
     def positive(self) -> int:
@@ -126,13 +122,7 @@ def verdict(judge: Judge, held: Held, keep: np.ndarray, inputs: int, best_single
     full = (1 << inputs) - 1
     if inputs == 1 or not len(judge.y_R):
         reason = "one_input" if inputs == 1 else "no_rows"
-        return {
-            "outcome": reason,
-            "metric": judge.metric,
-            "gain": None,
-            "ci95": [None, None],
-            "best_single": best_single,
-        }
+        return {"outcome": reason, "metric": judge.metric, "gain": None, "ci95": [None, None], "best_single": best_single}
     gain, ci95 = judge.gain(held.score[full][keep], held.best[full][keep])
     low, high = (np.nan if v is None else float(v) for v in ci95)  # type: ignore[arg-type]
     outcome = "pays" if low > 0 else "does_not_pay" if high < MARGIN else "undecided"
@@ -146,9 +136,7 @@ def verdict(judge: Judge, held: Held, keep: np.ndarray, inputs: int, best_single
 def evaluation(judge: Judge, score: np.ndarray, part: str, rows: int, warnings: list[str]) -> dict[str, Json]:
     """The JSON of `evaluate`: every metric of the task with its interval."""
     names = metric_names(judge.task.kind, judge.task.width)
-    metrics, ci95 = (
-        judge.measured(score, (judge.metric, *(n for n in names if n != judge.metric))) if len(judge.y_R) else ({}, {})
-    )
+    metrics, ci95 = judge.measured(score, (judge.metric, *(n for n in names if n != judge.metric))) if len(judge.y_R) else ({}, {})
     undefined = [name for name, value in metrics.items() if value is None]
     notes = warnings + ([f"undefined on these rows: {', '.join(undefined)}"] if undefined else [])
     target: dict[str, Json] = {"task": judge.task.kind, "n": len(judge.y_R), "metrics": metrics, "ci95": ci95}
@@ -157,44 +145,30 @@ def evaluation(judge: Judge, score: np.ndarray, part: str, rows: int, warnings: 
     return {"rows": rows, "part": part, "targets": {judge.task.name: target}, "warnings": list(notes)}
 
 
-def comparison(
-    judge: Judge, keep: np.ndarray, held: Held, inputs: Mapping[Key, Input], answers: Sequence[Answer]
-) -> dict[str, Json]:
+def comparison(judge: Judge, keep: np.ndarray, held: Held, inputs: Mapping[Key, Input], answers: Sequence[Answer]) -> dict[str, Json]:
     """Verdict, subsets and mean weights, of one answer or of one a fold."""
     firsts = [a.order[0].split(".", 1)[1] for a in answers]
     best = max(set(firsts), key=firsts.count)
-    lines: list[Json] = (
-        [judge.subset(held, keep, inputs, view) for view in held.score if view] if len(judge.y_R) else []
-    )
+    lines: list[Json] = [judge.subset(held, keep, inputs, view) for view in held.score if view] if len(judge.y_R) else []
     names = sorted({m.name for a in answers for m in a.members})
     weights: dict[str, Json] = {}
     for name in names:
-        given = [
-            dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)).get(name, 0.0) for a in answers
-        ]
+        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)).get(name, 0.0) for a in answers]
         weights[name] = float(np.mean(given))
     return {"verdict": verdict(judge, held, keep, len(inputs), best), "subsets": lines, "weights": weights}
 
 
 def summary(judge: Judge, keep: np.ndarray, outcome: Outcome, data: Data, test: Rows) -> dict[str, Json]:
     """The measured part of report.json: every expert, the weights, the verdict, the subsets."""
-    answer, names = (
-        outcome.answer,
-        (judge.metric, "log_loss" if judge.task.kind == "classify" else "root_mean_squared_error"),
-    )
-    scored, kept = Judge.on(
-        judge.task, data.examples[judge.task.name], outcome.rows, judge.all_groups, judge.metric, judge.seed
-    )
+    answer, names = (outcome.answer, (judge.metric, "log_loss" if judge.task.kind == "classify" else "root_mean_squared_error"))
+    scored, kept = Judge.on(judge.task, data.examples[judge.task.name], outcome.rows, judge.all_groups, judge.metric, judge.seed)
     held = Held.of(answer, data, test)
     full = answer.full
     said = outcome.answer.pooled(outcome.scores, full)
     metrics = {"validation": scored.measured(answer.task.unpool(said)[kept], names)}
     if len(judge.y_R):
         metrics["test"] = judge.measured(held.score[full][keep], names)
-    report: dict[str, Json] = {
-        "metric": judge.metric,
-        "answer": {part: {"metrics": m, "ci95": c} for part, (m, c) in metrics.items()},
-    }
+    report: dict[str, Json] = {"metric": judge.metric, "answer": {part: {"metrics": m, "ci95": c} for part, (m, c) in metrics.items()}}
     members = {m.name: m for m in answer.members}
     experts: list[Json] = []
     for entry in outcome.entries:
@@ -205,9 +179,7 @@ def summary(judge: Judge, keep: np.ndarray, outcome: Outcome, data: Data, test: 
         }  # fmt: skip
         if entry.family != "hybrid":
             z = entry.z[one.bits if one.bits.bit_count() == 1 else full]
-            line["validation"] = dict(
-                zip(("metrics", "ci95"), scored.measured(answer.task.unpool(z)[kept], names), strict=True)
-            )
+            line["validation"] = dict(zip(("metrics", "ci95"), scored.measured(answer.task.unpool(z)[kept], names), strict=True))
             if one.name in members and len(judge.y_R):
                 score = members[one.name].expert.predict(data, test)[answer.task.name].score[keep]
                 line["test"] = dict(zip(("metrics", "ci95"), judge.measured(score, names), strict=True))

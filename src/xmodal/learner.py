@@ -98,10 +98,7 @@ class Learner:
             **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings), "counts": ready.loaded.counts.to_json(),
             "cpu_seconds": time.process_time() - start,
         }  # fmt: skip
-        rows = {
-            "identity": identities(ready.opened, self.job),
-            "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8),
-        }
+        rows = {"identity": identities(ready.opened, self.job), "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8)}
         self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, answer, self.report, rows)
         return self
 
@@ -166,18 +163,10 @@ class Learner:
         rows = np.arange(len(opened.table.data)) if part is None else self._part(opened, part)
         groups = np.arange(len(opened.table.data))
         if self.job.group in opened.table.data.column_names:
-            groups = splits.ties(
-                [],
-                labels_of(opened.table.data[self.job.group], replace(opened.target, modality="category")),
-                len(groups),
-            )
+            groups = splits.ties([], labels_of(opened.table.data[self.job.group], replace(opened.target, modality="category")), len(groups))
         judge, keep = self._judge(task, data, rows, groups)
         if not keep.any():
-            raise UserError(
-                f"labels in column {task.name!r}",
-                f"none in {len(rows)} rows of {opened.table.source}",
-                "give labelled rows",
-            )
+            raise UserError(f"labels in column {task.name!r}", f"none in {len(rows)} rows of {opened.table.source}", "give labelled rows")
         if not keep.all():
             warnings = [*warnings, f"{(~keep).sum()} of {len(rows)} rows have no label and are not scored"]
         score = self.model.answer.predict(data, rows).score[keep]
@@ -208,9 +197,7 @@ class Learner:
         task = new_task(opened).fit(labels.take(pa.array(learn)))
         main_metric(task.kind, task.width, self.job.metric)
         loaded = load(opened, extractors_of(candidates(self.job, task, opened.inputs, share(len(learn)))), progress)
-        return Ready(
-            opened, loaded, labels, known, parts, task, ties_of(opened, loaded, self.job), strata_of(task, labels)
-        )
+        return Ready(opened, loaded, labels, known, parts, task, ties_of(opened, loaded, self.job), strata_of(task, labels))
 
     def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:
         learn = train if valid is None else np.concatenate([train, valid])
@@ -245,11 +232,7 @@ class Learner:
             parts = np.where(known, np.sort(splits.PARTS)[saved["part"][order[at]]], "")
         rows = np.flatnonzero(parts == part)
         if not len(rows):
-            raise ConfigError(
-                f"rows of part {part!r}",
-                f"none in {opened.table.source}",
-                "give the table of the fit, or leave --part out",
-            )
+            raise ConfigError(f"rows of part {part!r}", f"none in {opened.table.source}", "give the table of the fit, or leave --part out")
         return rows
 
 
@@ -289,10 +272,6 @@ def check_free(folder: Path, force: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not artefact.is_model(folder):
-        raise ConfigError(
-            "a new folder or a model of ours", f"{folder}, which holds something else", "give another folder"
-        )
+        raise ConfigError("a new folder or a model of ours", f"{folder}, which holds something else", "give another folder")
     if not force:
-        raise ConfigError(
-            "a new folder", f"{folder}, which holds a model", "give another folder, or --force to replace it"
-        )
+        raise ConfigError("a new folder", f"{folder}, which holds a model", "give another folder, or --force to replace it")

@@ -14,9 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from xmodal.errors import unknown
 
-LOWER = frozenset(
-    {"log_loss", "ece", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error"}
-)
+LOWER = frozenset({"log_loss", "ece", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error"})
 CLASSIFY = (
     "accuracy", "balanced_accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted", "roc_auc",
     "average_precision", "log_loss", "ece",
@@ -41,9 +39,7 @@ def main_metric(kind: str, classes: int, asked: str | None) -> str:
     return asked or ("r2" if kind == "regress" else "roc_auc" if classes == 2 else "accuracy")
 
 
-def classification_metrics(
-    y_R: np.ndarray, p_RC: np.ndarray, positive: int, names: tuple[str, ...] = ()
-) -> dict[str, float | None]:
+def classification_metrics(y_R: np.ndarray, p_RC: np.ndarray, positive: int, names: tuple[str, ...] = ()) -> dict[str, float | None]:
     """`y_R` holds class indices, -1 a class that training never saw (wrong whatever is said). Undefined: None."""
     classes = p_RC.shape[1]
     guess_R = p_RC.argmax(1)
@@ -72,24 +68,18 @@ def classification_metrics(
     return evaluate_all(found, names or metric_names("classify", classes), len(y_R))
 
 
-def regression_metrics(
-    y_R: np.ndarray, value_R: np.ndarray, names: tuple[str, ...] = REGRESS
-) -> dict[str, float | None]:
+def regression_metrics(y_R: np.ndarray, value_R: np.ndarray, names: tuple[str, ...] = REGRESS) -> dict[str, float | None]:
     """In the target's own units. Undefined (r2 of a constant, percentage of a zero): None."""
     found: dict[str, Callable[[], float | None]] = {
         "r2": lambda: sk.r2_score(y_R, value_R) if len(y_R) > 1 and np.ptp(y_R) > 0 else None,
         "mean_absolute_error": lambda: sk.mean_absolute_error(y_R, value_R),
         "root_mean_squared_error": lambda: sk.root_mean_squared_error(y_R, value_R),
-        "mean_absolute_percentage_error": lambda: (
-            None if (y_R == 0).any() else sk.mean_absolute_percentage_error(y_R, value_R)
-        ),
+        "mean_absolute_percentage_error": lambda: None if (y_R == 0).any() else sk.mean_absolute_percentage_error(y_R, value_R),
     }
     return evaluate_all(found, names, len(y_R))
 
 
-def evaluate_all(
-    found: dict[str, Callable[[], float | None]], names: tuple[str, ...], rows: int
-) -> dict[str, float | None]:
+def evaluate_all(found: dict[str, Callable[[], float | None]], names: tuple[str, ...], rows: int) -> dict[str, float | None]:
     """Each named metric; None where it is undefined or there is no row."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)

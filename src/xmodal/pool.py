@@ -82,9 +82,7 @@ def fit_temperature(z_QC: np.ndarray, prior_C: np.ndarray, loss: Loss) -> float:
     """The t > 0 that minimises the mean loss of prior + t (z - prior)."""
     if not len(z_QC):
         return 1.0
-    found = minimize_scalar(
-        lambda t: loss(prior_C + np.exp(t) * (z_QC - prior_C))[0].mean(), bounds=(-3.0, 1.5), method="bounded"
-    )
+    found = minimize_scalar(lambda t: loss(prior_C + np.exp(t) * (z_QC - prior_C))[0].mean(), bounds=(-3.0, 1.5), method="bounded")
     return float(np.exp(found.x))
 
 
@@ -133,9 +131,7 @@ class Scores:
         return self.z[e][self.reads[e] if self.reads[e].bit_count() == 1 else view]
 
 
-def fit_pool(
-    scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int, seed: int
-) -> Pool:
+def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int, seed: int) -> Pool:
     """Temperatures, then weights over each row's own set and 3 random ones, then weights a set, then offsets.
 
     `loss_of(rows)` gives the loss of z at those scored rows."""
@@ -152,9 +148,7 @@ def fit_pool(
     row_P, view_P = pairs(scores.present_Q, sorted(joints[0]) if joints else [full], full, seed)
     if len(row_P):
         pool = weighed(pool, scores, row_P, view_P, loss_of, inputs)
-    z_QC = pool.add(
-        [calibrate(pool, scores, e, full) for e in experts], scores.present_Q, np.zeros((len(scores.present_Q), inputs))
-    )
+    z_QC = pool.add([calibrate(pool, scores, e, full) for e in experts], scores.present_Q, np.zeros((len(scores.present_Q), inputs)))
     missing_QM = absent(scores.present_Q, inputs)
     offset_MC = fit_offsets(z_QC, missing_QM, loss_of(np.arange(len(z_QC))))
     return Pool(prior_C, pool.reads, temperature_E, pool.weight_E, pool.by_set, offset_MC)
@@ -186,14 +180,7 @@ def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tupl
     return np.concatenate(rows), np.concatenate(chosen)
 
 
-def weighed(
-    pool: Pool,
-    scores: Scores,
-    row_P: np.ndarray,
-    view_P: np.ndarray,
-    loss_of: Callable[[np.ndarray], Loss],
-    inputs: int,
-) -> Pool:
+def weighed(pool: Pool, scores: Scores, row_P: np.ndarray, view_P: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int) -> Pool:
     """The pool with w and, up to SETS inputs, w(S)."""
     count = len(scores.z)
     set_P = scores.present_Q[row_P] & view_P

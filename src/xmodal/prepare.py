@@ -71,9 +71,7 @@ def open_new(source: Any, job: Job) -> Opened:
     return Opened(table, media, readings, target, inputs, notes + said)
 
 
-def open_again(
-    source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]
-) -> Opened:
+def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
     table = read_table(source)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]

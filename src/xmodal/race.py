@@ -112,16 +112,10 @@ def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extracto
     """The extractors of each input that these experts read, each once."""
     found: dict[Key, dict[str, Extractor]] = {}
     for one in some:
-        settings, inputs = (
-            (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
-        )
+        settings, inputs = (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
         network = settings.get("kind")
         for key, given in inputs.items():
-            reader: Any = (
-                encoder_class(choose(given, str(network)))
-                if network
-                else registered("descriptors", DESCRIPTORS, given.modality)
-            )
+            reader: Any = encoder_class(choose(given, str(network))) if network else registered("descriptors", DESCRIPTORS, given.modality)
             found.setdefault(key, {}).update({e.spec.digest: e for e in reader.extractor.values()})
     return {key: list(each.values()) for key, each in found.items()}
 
@@ -162,19 +156,11 @@ class Race:
             scored, fold_Q = rows, self.fold(rows)
             for f in range(fold_Q.max() + 1):
                 self.lap(
-                    entries,
-                    rows[fold_Q != f],
-                    rows[fold_Q == f],
-                    np.flatnonzero(fold_Q == f),
-                    len(rows),
-                    views,
-                    (f, fold_Q.max() + 1),
+                    entries, rows[fold_Q != f], rows[fold_Q == f], np.flatnonzero(fold_Q == f), len(rows), views, (f, fold_Q.max() + 1)
                 )
                 self.data.forget()
         else:
-            train, scored = (
-                (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
-            )
+            train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
             self.lap(entries, train, scored, np.arange(len(scored)), len(scored), views, (0, 1))
         outcome = self.pool(entries, scored, views)
         return self.refit(outcome, rows) if small else outcome
@@ -185,14 +171,7 @@ class Race:
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
     def lap(
-        self,
-        entries: list[Entry],
-        train: Rows,
-        valid: Rows,
-        at: np.ndarray,
-        scored: int,
-        views: Sequence[int],
-        lap: tuple[int, int],
+        self, entries: list[Entry], train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int], lap: tuple[int, int]
     ) -> None:
         """Fit every candidate on `train`, score it on `valid`; `at`: where those stand among the scored rows."""
         for number, entry in enumerate(entries):
@@ -238,9 +217,7 @@ class Race:
         members = tuple(Member(e.candidate.name, e.expert, e.candidate.bits) for e in kept if e.expert is not None)
         return Outcome(Answer(self.task, self.inputs, members, pool, order), entries, scored, scores)
 
-    def fitted(
-        self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]
-    ) -> tuple[Pool, Scores]:
+    def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
         """The pool of these entries."""
         reads = tuple(e.candidate.bits for e in kept)
         scores = Scores([e.z for e in kept], reads, tuple(e.candidate.kind == "correction" for e in kept), present_Q)

@@ -68,9 +68,7 @@ def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> 
     """The fold of each row. Raises ConfigError where there are fewer groups than folds."""
     found = len(np.unique(groups_R))
     if found < count:
-        raise ConfigError(
-            f"at least {count} groups for {count} folds", f"only {found} groups", f"ask for at most {found} folds"
-        )
+        raise ConfigError(f"at least {count} groups for {count} folds", f"only {found} groups", f"ask for at most {found} folds")
     return allocate(groups_R, strata_R, [1 / count] * count, seed)
 
 

@@ -99,9 +99,7 @@ class Classify:
         classes = sorted(counts, key=class_order)
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "no labelled row"
-            raise TargetError(
-                f"at least two classes in target {self.name!r}", found, "choose another target or label more rows"
-            )
+            raise TargetError(f"at least two classes in target {self.name!r}", found, "choose another target or label more rows")
         return replace(self, fitted=Fitted({"classes": list(classes), "counts": [counts[c] for c in classes]}))
 
     def recount(self, train: pa.Array) -> Classify:
@@ -165,14 +163,10 @@ class Regress:
         y = np.asarray(train.drop_null().cast(pa.float64()), float)
         y = y[~np.isnan(y)]
         if not np.isfinite(y).all():
-            raise TargetError(
-                f"finite numbers in target {self.name!r}", "an infinite value", "correct or empty that cell"
-            )
+            raise TargetError(f"finite numbers in target {self.name!r}", "an infinite value", "correct or empty that cell")
         if len(y) < 2 or np.ptp(y) == 0:
             found = f"only the value {y[0]:g}" if len(y) else "no labelled row"
-            raise TargetError(
-                f"at least two values in target {self.name!r}", found, "choose another target or label more rows"
-            )
+            raise TargetError(f"at least two values in target {self.name!r}", found, "choose another target or label more rows")
         return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
 
     def recount(self, train: pa.Array) -> Regress:

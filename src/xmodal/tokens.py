@@ -51,9 +51,7 @@ class Tokens:
             return parts[0]
         state_B = torch.stack([p.state_B for p in parts]).amin(0)
         mask_BN = torch.cat([p.mask_BN for p in parts], 1)
-        x_BND, position, unit = (
-            torch.cat([getattr(p, n) for p in parts], 1) for n in ("x_BND", "position_BN3", "unit_BN")
-        )
+        x_BND, position, unit = (torch.cat([getattr(p, n) for p in parts], 1) for n in ("x_BND", "position_BN3", "unit_BN"))
         return Tokens(x_BND, mask_BN, state_B, position, unit)
 
 

@@ -30,9 +30,7 @@ class Data(Protocol):
     columns: Mapping[Key, FeatureColumn]
     examples: Mapping[TaskName, Examples]
 
-    def prepared(
-        self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows
-    ) -> tuple[Fitted, FeatureColumn]:
+    def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
         """Fitted on THESE rows (a fold's), applied to the whole column; cached by them."""
         ...
 
