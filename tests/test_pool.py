@@ -20,7 +20,7 @@ def made():
 
 
 def test_sum_is_the_formula(made):
-    y, z, prior = made
+    _, z, prior = made
     reads = (0b01, 0b10, 0b11)
     pool = Pool(prior, reads, np.array([0.5, 1.0, 2.0]), np.array([0.3, 0.4, 0.6]), {}, np.array([[0.1, 0, 0], [0, 0.2, 0]]))
     present = np.array([0b11, 0b01, 0b10, 0b00] * 20)

@@ -100,8 +100,7 @@ class Job:
 
     def to_json(self) -> dict[str, Json]:
         """Plain values, every default written out."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-        return plain  # type: ignore[return-value]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Job:

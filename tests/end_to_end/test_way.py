@@ -1,0 +1,119 @@
+"""Train, save, load, predict: the whole way, by table and by row."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xmodal import Learner
+from xmodal.errors import ArtefactError, ConfigError, TargetError
+from xmodal.learner import Predictor
+
+
+def test_report_is_whole(learner):
+    report = learner.report
+    assert set(report) >= {"experts", "weights", "verdict", "subsets", "warnings", "counts", "parts"}
+    assert report["verdict"]["outcome"] in ("pays", "does_not_pay", "undecided")
+    assert len(report["subsets"]) == 7 and {"picture.linear", "story.linear", "table.linear", "joint.forest"} <= {e["name"] for e in report["experts"]}
+    assert sum(report["parts"].values()) == 90
+    json.loads(json.dumps(report, allow_nan=False))
+
+
+def test_saved_and_loaded_says_the_same(learner, table, tmp_path):
+    path, rows = table
+    learner.save(tmp_path / "model")
+    again = Learner.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(path), learner.predict_proba(path))
+    assert again.evaluate(path, part="test") == learner.evaluate(path, part="test")
+    assert again.classes == ["no", "yes"] and (again.predict(path) == rows["label"]).mean() > 0.7
+    assert not list(tmp_path.rglob("*.pkl"))
+
+
+def test_a_row_alone_equals_the_row_in_the_table(learner, table):
+    path, rows = table
+    whole = learner.predict_proba(path)
+    predictor = Predictor(Learner.__new__(Learner)) if False else Predictor(learner)
+    for row in (0, 7):
+        cells = rows.iloc[row].to_dict() | {"picture": str(path.parent / rows["picture"][row])}
+        predictor.media = predictor.media.__class__((path.parent,))
+        assert predictor.row(cells)["label"].score[0] == pytest.approx(whole[row], abs=1e-6)
+
+
+def test_nothing_present_is_the_prior(learner, table):
+    nothing = pd.DataFrame({"picture": [None, ""], "story": [None, "  "], "size": [np.nan, np.nan], "shop": [None, ""]})
+    score = learner.predict_proba(nothing)
+    assert np.isfinite(score).all() and score[0] == pytest.approx(score[1])
+    assert learner.predict_proba(table[1][["story"]][:3]).shape == (3, 2)  # columns that are gone are missing
+
+
+def test_regression(table):
+    path, _ = table
+    learner = Learner(target="value", id="key", ignore="label", training={"epochs": 4, "minimum": 1, "folds": 3}).fit(path)
+    found = learner.evaluate(path)["targets"]["value"]
+    assert found["task"] == "regress" and found["metrics"]["r2"] > 0.3 and list(found["metrics"])[0] == "r2"
+
+
+def test_crossval(table):
+    path, _ = table
+    found = Learner(target="label", id="key", ignore="value", training={"epochs": 3, "minimum": 1, "folds": 2}).crossval(path, folds=3)
+    assert found["part"] == "out_of_fold" and found["rows"] == 90 and found["targets"]["label"]["n"] == 90
+    assert len(found["subsets"]) == 7 and "gain" in found["verdict"]
+
+
+def test_a_second_fit_decodes_nothing(learner, table):
+    again = Learner(learner.job).fit(table[0])
+    assert again.report["counts"]["decoded"] == 0 and again.report["counts"]["extracted"] == 0
+    np.testing.assert_array_equal(again.predict_proba(table[0]), learner.predict_proba(table[0]))
+
+
+def test_damage_is_found(learner, tmp_path):
+    learner.save(tmp_path / "m")
+    weights = next((tmp_path / "m" / "experts").rglob("model.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ArtefactError, match="model.safetensors"):
+        Learner.load(tmp_path / "m")
+    weights.unlink()
+    with pytest.raises(ArtefactError, match="model.safetensors"):
+        Learner.load(tmp_path / "m")
+    with pytest.raises(ArtefactError, match="fit --out"):
+        Learner.load(tmp_path)
+
+
+def test_a_newer_format_is_named(learner, tmp_path):
+    learner.save(tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"format": 99, "version": "9.9"}))
+    with pytest.raises(ArtefactError, match="install xmodal 9.9"):
+        Learner.load(tmp_path / "m")
+
+
+def test_folders_are_not_overwritten(learner, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="something else"):
+        learner.save(tmp_path / "notes", force=True)
+    learner.save(tmp_path / "m")
+    with pytest.raises(ConfigError, match="--force"):
+        learner.save(tmp_path / "m")
+    learner.save(tmp_path / "m", force=True)
+    assert (tmp_path / "notes" / "diary.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("roles", "error", "says"),
+    [
+        ({"target": "lable"}, ConfigError, "did you mean 'label'"),
+        ({"target": "label", "metric": "acuracy"}, ConfigError, "did you mean 'accuracy'"),
+        ({"target": "label", "fusion": "transfromer"}, ConfigError, "did you mean 'transformer'"),
+        ({"target": "label", "encoder": {"picture": "cnnn"}}, ConfigError, "did you mean 'cnn'"),
+        ({"target": "label", "grup": "key"}, ConfigError, "did you mean 'group'"),
+        ({"target": "label", "group": "kee"}, ConfigError, "did you mean 'key'"),
+        ({"target": "story", "kind": "regress"}, TargetError, "row 1"),
+        ({}, TargetError, "--target"),
+    ],
+)
+def test_unknown_names(table, roles, error, says):
+    with pytest.raises(error, match=says):
+        Learner(**roles).fit(table[0])
