@@ -1,0 +1,9 @@
+"""From cells to features: computed once a distinct cell, ever."""
+
+from __future__ import annotations
+
+from xmodal.features.build import Counts, build, build_row
+from xmodal.features.column import FeatureColumn, Fitted, Spec
+from xmodal.features.store import Store
+
+__all__ = ["Counts", "FeatureColumn", "Fitted", "Spec", "Store", "build", "build_row"]
