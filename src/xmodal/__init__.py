@@ -1,9 +1,4 @@
-"""Cross-modal learning on tables: pictures, text and numbers in, a trusted answer out.
-
->>> import xmodal
->>> xmodal.Learner.__name__
-'Learner'
-"""
+"""Cross-modal learning on tables: pictures, text and numbers in, a trusted answer out."""
 
 from __future__ import annotations
 
@@ -23,24 +18,14 @@ if TYPE_CHECKING:
         XmodalError,
     )
     from xmodal.job import Job
-    from xmodal.learner import Learner
+    from xmodal.learner import Learner, Predictor
 
 __version__ = "0.1.0"
 __all__ = [
-    "ArtefactError",
-    "ConfigError",
-    "Job",
-    "Learner",
-    "MediaError",
-    "MissingExtra",
-    "TableError",
-    "TargetError",
-    "UserError",
-    "WorkerError",
-    "XmodalError",
-]
-
-HOME = {"Learner": "xmodal.learner", "Job": "xmodal.job"}  # the rest: xmodal.errors
+    "ArtefactError", "ConfigError", "Job", "Learner", "MediaError", "MissingExtra", "Predictor", "TableError", "TargetError",
+    "UserError", "WorkerError", "XmodalError",
+]  # fmt: skip
+HOME = {"Learner": "xmodal.learner", "Predictor": "xmodal.learner", "Job": "xmodal.job"}  # the rest: xmodal.errors
 
 
 def __getattr__(name: str) -> object:
