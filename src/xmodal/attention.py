@@ -29,4 +29,5 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm(x_BND)).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen_BN[:, None, None, :])
         x_BND = x_BND + self.dropout(self.out(mixed.transpose(1, 2).reshape(B, N, D)))
-        return x_BND + self.dropout(self.mlp(self.norm_mlp(x_BND)))
+        x_BND = x_BND + self.dropout(self.mlp(self.norm_mlp(x_BND)))
+        return x_BND

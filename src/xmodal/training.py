@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class Supervised(Objective):
         if self.strength and self.training:
             batch = augmented(model, batch, self.strength)
         outputs = model(batch)
-        heads = dict(zip(model.tasks, model.heads, strict=True))
+        heads = {name: cast(Head, head) for name, head in zip(model.tasks, model.heads, strict=True)}
         return {name: heads[name].loss(output, batch.examples[name]) for name, output in outputs.items()}
 
 
@@ -54,14 +55,13 @@ def augmented(model: Model, batch: Batch, strength: float) -> Batch:
     """Another view of every cell. Its draws depend on the step's seed and on the last row that has the cell."""
     cells = {}
     for key, i in model.uses.items():
-        encoder, old = model.encoders[i], batch.cells[key]
+        encoder, old = cast(Encoder, model.encoders[i]), batch.cells[key]
         ids_B = batch.ids[key.split(".", 1)[0]] + 1
         if old.row_BK is not None:
             count = len(next(iter(old.x.values())))
             ids_BK = torch.where(old.row_BK >= 0, ids_B[:, None], 0)
             zeros_U = ids_B.new_zeros(count)
             ids_B = zeros_U.scatter_reduce(0, old.row_BK.clamp(min=0).flatten(), ids_BK.flatten(), "amax")
-        assert isinstance(encoder, Encoder)
         cells[key] = Cells(encoder.augment(old.x, strength, ids_B + batch.seed), old.row_BK, old.state_B)
     return replace(batch, cells=cells)
 
@@ -194,7 +194,7 @@ def run_epoch(step: Step, batches: Iterator[Batch], optimiser: torch.optim.Optim
         optimiser.step()
         optimiser.zero_grad()
         for objective in step.objectives:
-            objective.after_step(step.model)
+            cast(Objective, objective).after_step(step.model)
 
 
 @torch.no_grad()

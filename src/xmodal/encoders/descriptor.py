@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xmodal.encoders.base import Encoder, present
 from xmodal.encoders.words import decode, vocabulary, words
 from xmodal.features.column import FeatureColumn, Fitted
+from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
@@ -27,6 +28,7 @@ class Descriptor(Encoder):
 
     modality: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     kind: ClassVar[Literal["descriptor", "raw"]] = "descriptor"
+    extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["descriptor"]()}
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
@@ -47,7 +49,7 @@ class Descriptor(Encoder):
         self.dropout = nn.Dropout(float(fitted.config["dropout"]))  # type: ignore[arg-type]
         if "words" in fitted.files:
             self.linear: nn.Module = nn.EmbeddingBag(len(fitted.arrays["idf"]), width, mode="sum")
-            nn.init.normal_(self.linear.weight, std=width**-0.5)  # type: ignore[arg-type]
+            nn.init.normal_(self.linear.weight, std=width**-0.5)
         else:
             self.linear = nn.Linear(fitted.arrays["components"].shape[1], width)
         self.norm = nn.LayerNorm(width)

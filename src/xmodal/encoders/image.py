@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xmodal.batch import uniform
 from xmodal.encoders.base import Encoder, present
 from xmodal.features.column import FeatureColumn, Fitted
+from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
@@ -42,14 +43,15 @@ class Cnn(Encoder):
 
     modality: ClassVar[frozenset[str]] = frozenset({"image"})
     kind: ClassVar[Literal["descriptor", "raw"]] = "raw"
+    extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["pixels"]()}
+    grid: Tensor
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Mean and deviation of each channel. `settings`: channels of the first stage."""
-        pixels = np.asarray(train.dense["pixels"][:2000], np.float32).reshape(-1, 3) / 255
-        mean, deviation = (pixels.mean(0), pixels.std(0)) if len(pixels) else (np.zeros(3), np.ones(3))
-        arrays = {"mean": mean.astype(np.float32), "deviation": np.maximum(deviation, 0.05).astype(np.float32)}
-        return Fitted({"channels": settings.get("channels", 16)}, arrays)
+        """Mean and deviation of all pixels. `settings`: channels of the first stage."""
+        pixels = np.asarray(train.dense["pixels"][:2000], np.float32) / 255
+        mean, deviation = (float(pixels.mean()), float(pixels.std())) if len(pixels) else (0.5, 0.25)
+        return Fitted({"channels": settings.get("channels", 16), "mean": mean, "deviation": max(deviation, 0.05)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -58,9 +60,8 @@ class Cnn(Encoder):
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
         channels = int(fitted.config["channels"])  # type: ignore[arg-type]
-        scale = torch.from_numpy(1 / (255 * fitted.arrays["deviation"])).view(3, 1, 1)
-        self.register_buffer("scale", scale, persistent=False)
-        self.register_buffer("shift", torch.from_numpy(fitted.arrays["mean"]).view(3, 1, 1) * 255 * scale, persistent=False)
+        self.mean = 255 * float(fitted.config["mean"])  # type: ignore[arg-type]
+        self.scale = 1 / (255 * float(fitted.config["deviation"]))  # type: ignore[arg-type]
         self.stem = nn.Conv2d(3, channels, 5, 4, 2, bias=False)
         self.norm_stem = nn.GroupNorm(4, channels)
         self.stages = nn.Sequential(
@@ -73,19 +74,17 @@ class Cnn(Encoder):
 
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
         """Shifts by up to 6 pixels and 20 % of brightness: mirrors and turns are not safe (digits, X-rays)."""
-        pixels = x["pixels"]
+        pixels, side = x["pixels"], x["pixels"].shape[1]
         seeds = seed_U.cpu().numpy()
-        draw = torch.from_numpy(np.stack([uniform(0, salt, seeds) for salt in range(3)])).to(pixels.device)
-        dy, dx = ((draw[:2] * 2 - 1) * SHIFT * strength).round().long()
-        side = torch.arange(pixels.shape[1], device=pixels.device)
-        row_UH, column_UW = ((side + d[:, None]).clamp(0, len(side) - 1) for d in (dy, dx))
-        cell_U = torch.arange(len(pixels), device=pixels.device)
-        moved = pixels[cell_U[:, None, None], row_UH[:, :, None], column_UW[:, None, :]]
-        gain_U = (1 + 0.2 * strength * (2 * draw[2] - 1)).float()
-        return {"pixels": (moved * gain_U[:, None, None, None]).clamp(0, 255)}
+        draw_3U = 2 * np.stack([uniform(0, salt, seeds) for salt in range(3)]) - 1
+        moves = np.rint(SHIFT * (1 + strength * draw_3U[:2])).astype(int).T.tolist()
+        padded = F.pad(pixels, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
+        moved = torch.stack([cell[y : y + side, x : x + side] for cell, (y, x) in zip(padded, moves, strict=True)])
+        gain_U = torch.from_numpy(1 + 0.2 * strength * draw_3U[2]).float().to(pixels.device)
+        return {"pixels": (moved * gain_U[:, None, None, None]).clamp_(max=255)}
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
-        pixels = x["pixels"].permute(0, 3, 1, 2).float() * self.scale - self.shift
+        pixels = (x["pixels"] - self.mean).mul_(self.scale).permute(0, 3, 1, 2)
         y_UCHW = self.stages(F.relu(self.norm_stem(self.stem(pixels))))
         tokens = present(self.norm(self.linear(y_UCHW.flatten(2).transpose(1, 2))))
         return replace(tokens, position_BN3=self.grid.expand(len(pixels), -1, -1))

@@ -11,7 +11,8 @@ import torch
 
 from xmodal.batch import Examples, Fetch, Plan
 from xmodal.context import Identity
-from xmodal.encoders import ENCODERS, Encoder
+from xmodal.encoders import ENCODERS
+from xmodal.encoders.base import Encoder
 from xmodal.errors import ConfigError
 from xmodal.experts.base import Data, Settings, states
 from xmodal.features.column import Fitted
