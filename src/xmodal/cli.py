@@ -25,7 +25,7 @@ from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
 
 if TYPE_CHECKING:
-    from xmodal.learner import Learner
+    import xmodal.learner
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -168,7 +168,7 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(table: Path, given: Mapping[str, Any]) -> Learner:
+def new_learner(table: Path, given: Mapping[str, Any]) -> xmodal.learner.Learner:
     """A learner with the roles that the options of `fit` and `crossval` say."""
     from xmodal.job import Job
     from xmodal.learner import Learner
@@ -186,7 +186,7 @@ def new_learner(table: Path, given: Mapping[str, Any]) -> Learner:
     return Learner(**fields | {"media_root": [str(root) for root in given["media_root"]]})
 
 
-def old_learner(model: Path, media_root: Sequence[Path]) -> Learner:
+def old_learner(model: Path, media_root: Sequence[Path]) -> xmodal.learner.Learner:
     """A saved learner, its media roots replaced where others are given."""
     from xmodal.learner import Learner
 
@@ -218,33 +218,39 @@ def write_rows(columns: Mapping[str, Any], out: Path | None) -> None:
         (parquet.write_table if out and out.suffix == ".parquet" else csv.write_csv)(table(dict(columns)), new)
 
 
+def show_version(asked: bool) -> bool:
+    """And stop."""
+    if asked:
+        typer.echo(f"xmodal {__version__}")
+        raise typer.Exit
+    return asked
+
+
 @app.callback()
 def start(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print it and stop.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as XMODAL_DEBUG=1 does.")] = False,
 ) -> None:
     """Learn from tables whose columns hold pictures, text and numbers, and say whether mixing them paid."""
     if debug:
         os.environ["XMODAL_DEBUG"] = "1"
-    if version:
-        typer.echo(f"xmodal {__version__}")
-        raise typer.Exit
 
 
 @app.command()
 @Exits()
 def fit(
-    ctx: typer.Context, table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
+    table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
     use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
     metric: Metric = None, media_root: Roots, seed: Seed = 0, device: Device = "auto",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:  # fmt: skip
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
+    given = locals()
     from xmodal.learner import check_free
 
     check_free(out, force)
-    learner = new_learner(table, ctx.params)
+    learner = new_learner(table, given)
     with progress_bar() as progress:
         learner.fit(table, progress=progress)
     learner.save(out, force=force)
@@ -261,13 +267,13 @@ def fit(
 @app.command()
 @Exits()
 def crossval(
-    ctx: typer.Context, table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
+    table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
     use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
     metric: Metric = None, media_root: Roots, seed: Seed = 0, device: Device = "auto",
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
-    learner = new_learner(table, ctx.params)
+    learner = new_learner(table, locals())
     with progress_bar() as progress:
         found = learner.crossval(table, folds=folds, progress=progress)
     show_scores(found, as_json)

@@ -1,0 +1,270 @@
+"""The command line against a learner that only records what it is asked; the whole way is in tests/end_to_end."""
+
+import csv
+import io
+import json
+import resource
+import shlex
+import subprocess
+import sys
+import types
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from xmodal import cli
+from xmodal.errors import TargetError
+from xmodal.job import Job
+
+IDS = ["007", 'a "quoted" one', "two\nlines", " padded ", "ünï,code"]
+SUBSETS = [
+    {"inputs": ["[b]picture"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
+    {"inputs": ["table"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
+    {"inputs": ["[b]picture", "table"], "metrics": {"roc_auc": 0.9}, "ci95": {"roc_auc": [0.8, 1]}, "gain": 0.4, "gain_ci95": [0.3, 0.5]},
+]
+VERDICT = {"outcome": "pays", "metric": "roc_auc", "gain": 0.4, "ci95": [0.3, 0.5], "best_single": "table", "rows": 99}
+SCORES = {
+    "rows": 5,
+    "part": "all",
+    "targets": {"label": {"task": "classify", "n": 5, "metrics": {"roc_auc": float("nan")}, "ci95": {"roc_auc": None}}},
+    "warnings": ["undefined"],
+}
+
+
+class Recorder:
+    """As much of a Learner as the command line sees."""
+
+    made: ClassVar[list] = []
+    fails: BaseException | None = None
+    classes: ClassVar = ["no", "yes"]
+
+    def __init__(self, **roles):
+        self.job = Job.from_json({**Job().to_json(), **roles})
+        group = types.SimpleNamespace(columns=("x", "y"))
+        answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs={"main.table": group})
+        self.model = types.SimpleNamespace(answer=answer)
+        self.made.append(self)
+
+    def fit(self, source, progress):
+        progress("train table.linear", 0, 2)
+        if self.fails:
+            raise self.fails
+        self.report = {"warnings": ["odd"], "verdict": VERDICT, "subsets": SUBSETS, "parts": {"train": 3, "val": 0, "test": 2}}
+
+    def crossval(self, source, folds, progress):
+        progress("fold 1", 0, folds)
+        return SCORES | {"part": "out_of_fold", "verdict": VERDICT, "subsets": SUBSETS, "folds": folds}
+
+    def evaluate(self, source, part, progress):
+        progress("extract", 1, 1)
+        return SCORES | {"part": part or "all"}
+
+    def save(self, folder, force):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(bytes(1_500_000))
+
+    @classmethod
+    def load(cls, folder):
+        return cls(target="label", id=["id"])
+
+    def predictions(self, source, progress):
+        return types.SimpleNamespace(score=np.array([[0.75, 0.25]] * 3 + [[0.1, 0.9]] * 2))
+
+    def decide(self, score):
+        return np.array(self.classes, object)[score.argmax(1)] if self.classes else score[:, 1]
+
+
+class OneRow:
+    def __init__(self, learner):
+        pass
+
+    def row(self, cells):
+        return {"label": types.SimpleNamespace(score=np.array([[0.2, 0.8]]))}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs a command in an empty folder with table.csv in it, and gives exit code, stdout, stderr."""
+    fake = types.ModuleType("xmodal.learner")
+    fake.Learner, fake.Predictor, fake.check_free = Recorder, OneRow, lambda folder, force: None
+    monkeypatch.setitem(sys.modules, "xmodal.learner", fake)
+    monkeypatch.setattr(Recorder, "made", [])
+    monkeypatch.delenv("XMODAL_DEBUG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "table.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [[i, number, "a", "yes"] for number, i in enumerate(IDS)]
+        csv.writer(file).writerows([["id", "x", "a=b", "label"], *rows])
+
+    def go(*arguments: str, stdin: str | None = None):
+        return CliRunner().invoke(cli.app, list(arguments), input=stdin)
+
+    return go
+
+
+def job(run, *options: str) -> Job:
+    found = run("fit", "table.csv", "--out", "m", *options)
+    assert found.exit_code == 0, found.stderr
+    return Recorder.made[-1].job
+
+
+def test_every_role_reaches_the_job(run):
+    plain = "--group x --split x --fusion mean --metric accuracy --seed 3 --device cpu --id id --id x --use x --ignore a=b"
+    found = job(run, "--target", "label", *plain.split(), "--media-root", "here", "--media-root", "there")
+    assert found == Job(
+        target="label", group="x", split="x", fusion="mean", metric="accuracy", seed=3, device="cpu", id=("id", "x"), use=("x",),
+        ignore=("a=b",), media_root=("here", "there"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "kind"),
+    [("label", "label", None), ("label=regress", "label", "regress"), ("a=b", "a=b", None), ("a=b=classify", "a=b", "classify")],
+)
+def test_a_target_is_divided_behind_the_longest_column(run, given, target, kind):
+    found = job(run, "--target", given)
+    assert (found.target, found.kind) == (target, kind)
+
+
+def test_names_before_an_equals_sign(run):
+    encoders = "--encoder size=plain --encoder text=bilstm --encoder a=b=cnn"
+    found = job(run, *f"--target label --input size=x*=y --modality a=b=category {encoders}".split())
+    assert found.input == {"size": "x*=y"} and found.modality == {"a=b": "category"}
+    assert found.encoder == {"size": "plain", "text": "bilstm", "a=b": "cnn"}
+
+
+def test_an_unknown_name_is_the_users_error_and_names_the_nearest(run):
+    found = run("fit", "table.csv", "--target", "lable=classify", "--out", "m")
+    assert found.exit_code == 1 and "'label'" in found.stderr.splitlines()[2] and not found.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "table.csv", "--out", "m"],
+        ["fit", "table.csv", "--target", "label"],
+        ["fit", "table.csv", "--target", "label", "--out", "m", "--modality", "x"],
+        ["crossval", "table.csv", "--target", "label", "--folds", "1"],
+        ["predict", "m", "--out", "p.csv"],
+        ["learn"],
+    ],
+)
+def test_wrong_usage_is_2(run, arguments):
+    found = run(*arguments, stdin="{}")
+    assert found.exit_code == 2 and "Usage" in found.stderr and "Traceback" not in found.stderr
+
+
+FAILURES = [
+    (TargetError("two classes", "one in column 'label'", "label more rows"), 1, ["expected: two classes", "got: ", "do: "]),
+    (PermissionError(13, "Permission denied", "m/config.json"), 1, ["Permission denied: m/config.json"]),
+    (KeyboardInterrupt(), 130, ["interrupted"]),
+    (RuntimeError("shape of a tensor"), 3, ["RuntimeError: shape of a tensor", "report"]),
+]
+
+
+@pytest.mark.parametrize(("failure", "code", "parts"), FAILURES)
+def test_exit_codes(run, monkeypatch, failure, code, parts):
+    monkeypatch.setattr(Recorder, "fails", failure)
+    found = run("fit", "table.csv", "--target", "label", "--out", "m")
+    assert found.exit_code == code and all(p in found.stderr for p in parts)
+    assert "Traceback" not in found.stderr and not found.stdout
+    monkeypatch.setenv("XMODAL_DEBUG", "1")
+    assert "Traceback" in run("fit", "table.csv", "--target", "label", "--out", "m").stderr
+
+
+def test_fit_ends_with_the_verdict_and_commands_ready_to_paste(run, tmp_path):
+    (tmp_path / "table.csv").rename(tmp_path / "my table's.csv")
+    found = run("fit", "my table's.csv", "--target", "label", "--out", "new folder/m")
+    assert found.exit_code == 0 and "train table.linear" in found.stderr and "warning: odd" in found.stderr
+    lines = found.stdout.splitlines()
+    assert shlex.split(lines[-2]) == ["xmodal", "evaluate", "new folder/m", "my table's.csv", "--part", "test"]
+    assert shlex.split(lines[-1]) == ["xmodal", "predict", "new folder/m", "my table's.csv", "--out", "predictions.csv"]
+    assert "(1.5 MB)" in lines[-3] and "Verdict: pays: +0.4 [+0.3, +0.5] over table alone, 99 rows" in lines
+    assert any("[b]picture + table" in line for line in lines), "names are no markup"
+
+
+def test_json_stands_alone(run):
+    for command in (["evaluate", "m", "table.csv", "--part", "test"], ["crossval", "table.csv", "--target", "label", "--folds", "3"]):
+        found = run(*command, "--json")
+        result = json.loads(found.stdout)
+        assert found.exit_code == 0 and found.stderr
+        assert result["targets"]["label"]["metrics"] == {"roc_auc": None} and result["warnings"] == ["undefined"]
+    assert result["folds"] == 3 and result["verdict"]["outcome"] == "pays"
+
+
+def test_scores_as_tables(run):
+    found = run("crossval", "table.csv", "--target", "label")
+    assert found.exit_code == 0 and "label: 5 rows (out_of_fold)" in found.stdout and "Verdict: pays" in found.stdout
+    assert "warning: undefined" in found.stderr
+
+
+def test_predictions_keep_ids_and_order(run, tmp_path):
+    expected = [[i, "no", "0.75", "0.25"] for i in IDS[:3]] + [[i, "yes", "0.1", "0.9"] for i in IDS[3:]]
+    header = ["id", "label", "probability_no", "probability_yes"]
+    assert run("predict", "m", "table.csv", "--proba", "--out", "p.csv").exit_code == 0
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [header, *expected]
+    shown = run("predict", "m", "table.csv", "--proba")
+    assert list(csv.reader(io.StringIO(shown.stdout, newline=""))) == [header, *expected]
+    assert "column 'y' is not given" in shown.stderr
+    assert run("predict", "m", "table.csv", "--out", "p.parquet").exit_code == 0
+    assert parquet.read_table(tmp_path / "p.parquet").to_pydict() == {"id": IDS, "label": ["no"] * 3 + ["yes"] * 2}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.csv", "p.parquet", "table.csv"]
+
+
+def test_ids_keep_their_type(run, tmp_path):
+    rows = pa.table({"id": pa.array([3, 1, 2, None, 2**62], pa.int64()), "x": [0.0] * 5, "y": [1.0] * 5})
+    parquet.write_table(rows, tmp_path / "t.parquet")
+    assert run("predict", "m", "t.parquet", "--out", "p.parquet").exit_code == 0
+    assert parquet.read_table(tmp_path / "p.parquet")["id"].equals(rows["id"])
+
+
+def test_a_row_from_standard_input(run):
+    found = run("predict", "m", "--proba", stdin='{"id": 7, "x": 1, "y": null}')
+    assert json.loads(found.stdout) == {"id": 7, "label": "yes", "probability_no": 0.2, "probability_yes": 0.8}
+    assert found.exit_code == 0 and "warning" not in found.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3"])
+def test_what_is_no_row_is_the_users_error(run, text):
+    found = run("predict", "m", stdin=text)
+    assert found.exit_code == 1 and "JSON object" in found.stderr and not found.stdout
+
+
+def test_impossible_outputs_are_refused_before_work(run, monkeypatch):
+    assert "one of these endings" in run("predict", "m", "table.csv", "--out", "p.xlsx").stderr
+    monkeypatch.setattr(Recorder, "classes", None)
+    assert run("predict", "m", "table.csv", "--proba").exit_code == 1
+    assert run("predict", "nowhere", "nothing.csv").exit_code == 1
+
+
+def test_media_roots_can_be_replaced(run):
+    run("evaluate", "m", "table.csv", "--media-root", "elsewhere")
+    assert Recorder.made[-1].job.media_root == ("elsewhere",)
+
+
+def test_demo_says_how_to_learn_from_it(run, tmp_path):
+    found = run("demo", "--out", "d", "--rows", "40")
+    assert found.exit_code == 0 and (tmp_path / "d/table.csv").is_file()
+    assert run(*shlex.split(found.stdout.splitlines()[-1])[1:]).exit_code == 0
+
+
+def test_version_and_debug(run):
+    assert run("--version").stdout.startswith("xmodal 0.")
+    assert run("--debug", "predict", "m", stdin="{").stderr.startswith("Traceback")
+
+
+def cpu_seconds(*arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_start_is_quick():
+    assert min(cpu_seconds("-m", "xmodal", "--help") for _ in range(3)) < 0.4
+    empty = min(cpu_seconds("-c", "") for _ in range(3))
+    assert min(cpu_seconds("-c", "import xmodal") for _ in range(3)) - empty < 0.05
