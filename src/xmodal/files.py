@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside, synced, renamed; folders with a manifest of hashes."""
+"""Files and folders that are either whole or not there: written beside, synced, renamed; manifests of hashes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MANIFEST = "manifest.json"
 
 
 def beside(path: Path) -> Path:
-    """A new name in the same folder, so that a rename is one step; it starts with a dot."""
+    """A new hidden name in the same folder, so that taking `path`'s place is one rename."""
     return path.with_name(f".{path.name[:100]}-{secrets.token_hex(6)}")
 
 
 def sync(path: Path) -> None:
-    """All that was written to this file or folder is on the disk."""
-    if os.name != "nt":  # there, a folder has no handle and a file's must be writable
+    """What was written to this file or folder is on the disk (on Windows the rename must do: it cannot open folders)."""
+    if os.name != "nt":
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """A temporary file's path that takes `path`'s place when the block ends well, and goes when not."""
+    """A temporary file's path. It takes `path`'s place when the block ends well, and goes when not."""
     new = beside(path)
     try:
         yield new
@@ -46,7 +46,7 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def swap_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes `path`'s place when the block ends well; else all stays as it was."""
+    """A temporary folder. It takes `path`'s place when the block ends well; else all stays as it was."""
     new, old = beside(path), beside(path)
     new.mkdir(parents=True)
     try:
@@ -88,14 +88,16 @@ def read_json(path: Path) -> Any:
         raise ArtefactError(f"JSON in {path}", str(e), "save it again") from e
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256, hexadecimal."""
+def file_hash(path: Path) -> str | None:
+    """SHA-256, hexadecimal; None if there is no such file."""
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path) -> None:
-    """SHA-256 of every file in the folder."""
+    """The hash of every file in the folder."""
     found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     write_json(folder / MANIFEST, {p.relative_to(folder).as_posix(): file_hash(p) for p in found})
 
@@ -103,7 +105,7 @@ def write_manifest(folder: Path) -> None:
 def check_manifest(folder: Path) -> None:
     """Raises ArtefactError unless every file of the manifest is there, unchanged."""
     for name, wanted in read_json(folder / MANIFEST).items():
-        got = file_hash(folder / name) if (folder / name).is_file() else None
+        got = file_hash(folder / name)
         if got != wanted:
-            came = "no such file" if got is None else "other content"
+            came = "other content" if got else "no such file"
             raise ArtefactError(f"the file {name} of {folder} as it was saved", came, "copy the whole folder again")

@@ -14,10 +14,9 @@ import numpy as np
 
 from xmodal.errors import MediaError
 
-# No device or pipe blocks us, and no link put in place after the check is followed.
-FLAGS = os.O_RDONLY
-for _name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
-    FLAGS |= getattr(os, _name, 0)
+Cell = object  # what a cell may hold: text, a path, bytes, a number, a date, None
+# A pipe or device must not block us, and a link put in place after the check must not be followed.
+FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 STAND_INS = {
     b"version https://git-lfs": ("a Git LFS pointer", "run git lfs pull"),
     b"<!doctype html": ("a web page", "download the file again"),
@@ -53,68 +52,46 @@ class Media:
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple(Path(os.path.realpath(root)) for root in self.roots))
 
-    def open(self, cell: object) -> BinaryIO:
+    def open(self, cell: Cell) -> BinaryIO:
         """The bytes of a path or of bytes. Raises MediaError and nothing else."""
-        if isinstance(cell, (bytes, bytearray)):
-            file: BinaryIO = io.BytesIO(cell)
-            return self._checked(file, len(cell), f"{len(cell)} bytes")
+        if isinstance(cell, bytes):
+            return self._checked(io.BytesIO(cell), len(cell), cell)
         if not isinstance(cell, (str, os.PathLike)):
-            raise MediaError(f"a cell of type {type(cell).__name__}", repr(cell)[:80], "give a path or bytes")
-        name = os.fspath(cell)
-        return self._file(self._find(name), name)
+            raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
+        try:
+            file = os.fdopen(os.open(self._find(os.fspath(cell)), FLAGS), "rb")
+        except OSError as e:
+            raise MediaError((e.strerror or "cannot be opened").lower(), shown(cell)) from e
+        status = os.fstat(file.fileno())
+        return self._checked(file, status.st_size if stat.S_ISREG(status.st_mode) else -1, cell)
 
     def _find(self, name: str) -> str:
-        """The real path: the literal name first, then with Windows separators read as separators."""
+        """The real path: of the literal name, else of the name with Windows separators read as such."""
         outside = False
-        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+        for spelled in () if "\0" in name else dict.fromkeys((name, name.replace("\\", "/"))):
             for root in self.roots:
-                try:
-                    path = os.path.realpath(root / spelled, strict=True)
-                except (OSError, ValueError):  # ValueError: a NUL in the name
-                    outside |= escapes(root, spelled)
-                    continue
-                if any(Path(path).is_relative_to(allowed) for allowed in self.roots):
+                path = os.path.realpath(root / spelled)
+                if not any(Path(path).is_relative_to(allowed) for allowed in self.roots):
+                    outside = True
+                elif os.path.exists(path):
                     return path
-                outside = True
-        if outside:
-            raise MediaError("outside the media roots", shown(name), "move it inside, or give --media-root FOLDER")
-        if not self.roots:
-            raise MediaError("a path, but no media root", shown(name), "give --media-root FOLDER")
-        raise MediaError("no such file", shown(name), f"looked in {', '.join(map(str, self.roots))}; check --media-root")
+        where = f"outside {', '.join(map(str, self.roots))}" if outside else "no such file"
+        raise MediaError(where if self.roots else "a path, but no media root", shown(name), "check the path and --media-root")
 
-    def _file(self, path: str, name: str) -> BinaryIO:
-        try:
-            handle = os.open(path, FLAGS)
-        except OSError as e:
-            raise MediaError(e.strerror or "cannot be opened", shown(name)) from e
-        file = os.fdopen(handle, "rb")
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            file.close()
-            raise MediaError("not a regular file", shown(name))
-        return self._checked(file, status.st_size, shown(name))
-
-    def _checked(self, file: BinaryIO, size: int, name: str) -> BinaryIO:
-        problem: tuple[str, str] | None = None
-        if size == 0:
-            problem = "empty", "replace the file"
-        elif size > self.caps.bytes:
-            problem = f"{size:,} bytes, more than {self.caps.bytes:,}", "make it smaller"
-        else:
+    def _checked(self, file: BinaryIO, size: int, cell: Cell) -> BinaryIO:
+        problem = None if 0 < size <= self.caps.bytes else (f"{size:,} bytes, more than {self.caps.bytes:,}", "make it smaller")
+        if size <= 0:
+            problem = ("not a regular file" if size else "empty", "replace the file")
+        if not problem:
             start = file.read(64).lstrip().lower()
-            problem = next((what for mark, what in STAND_INS.items() if start.startswith(mark)), None)
             file.seek(0)
+            problem = next((what for mark, what in STAND_INS.items() if start.startswith(mark)), None)
         if problem:
             file.close()
-            raise MediaError(problem[0], name, problem[1])
+            raise MediaError(problem[0], shown(cell), problem[1])
         return file
 
 
-def escapes(root: Path, name: str) -> bool:
-    """Whether a path that does not exist would lead out of the root. A drive letter does too."""
-    return not Path(os.path.normpath(root / name)).is_relative_to(root) or name[1:3] in (":\\", ":/")
-
-
-def shown(name: str) -> str:
-    """A path as it stands in messages."""
-    return f"file {name if len(name) <= 200 else name[:200] + '…'!r}"
+def shown(cell: Cell) -> str:
+    """A cell as it stands in messages."""
+    return f"{len(cell)} bytes" if isinstance(cell, bytes) else f"file {str(cell)[:200]!r}"

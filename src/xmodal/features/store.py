@@ -1,16 +1,18 @@
-"""Features on disk, by content: a folder a spec, in it packs of .npy files sorted by cell digest.
+"""Features on disk, by content: a folder a spec, in it packs of .npy files sorted by the digest of the cell's bytes.
 
-A pack is written beside, synced and renamed, so it is whole or not there; its manifest is its last file. Packs are never
-changed: merging writes their union first and deletes them after, so two processes may do it at once and lose nothing.
+A pack is written beside, synced and renamed, its manifest last, so it is whole or not there. Packs never change: a merge
+writes their union first and deletes them after, so two processes may add and merge at once and lose nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,97 +21,83 @@ from numpy.lib.format import open_memmap
 from xmodal.features.column import Spec
 from xmodal.files import read_json, swap_folder, write_json
 
-Pack = Mapping[str, np.ndarray]  # "digest": [U], sorted; then each feature [U, …]
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
-LITTER = 24 * 3600  # seconds after which an unfinished pack belongs to nobody
+LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
+LARGE = 2**28  # bytes that are not copied into memory
 STEP = 4096  # rows copied at once, so that a merge needs little memory
+Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
 
 
 class Store:
-    """`root` None: the same in memory."""
+    """`root`: by default XMODAL_CACHE, else the platform's cache folder."""
 
     def __init__(self, root: Path | None = None) -> None:
+        if root is None:
+            import platformdirs
+
+            root = Path(os.environ.get("XMODAL_CACHE") or platformdirs.user_cache_path("xmodal")) / "features"
         self.root = root
-        self._memory: dict[str, list[Pack]] = {}
 
-    @classmethod
-    def default(cls) -> Store:
-        """In XMODAL_CACHE, else the platform's cache folder."""
-        import platformdirs
-
-        return cls(Path(os.environ.get("XMODAL_CACHE") or platformdirs.user_cache_path("xmodal")) / "features")
-
-    def packs(self, spec: Spec) -> list[Pack]:
-        """All that is stored under a spec, mapped."""
-        if self.root is None:
-            return self._memory.get(spec.digest, [])
-        for _ in range(8):  # another process may merge between our look and our opening
-            try:
-                return [opened(path) for path in sorted((self.root / spec.digest).glob("pack-*"))]
-            except FileNotFoundError:
-                continue
+    def packs(self, spec: Spec) -> dict[Path, Pack]:
+        """All that is stored under a spec, mapped, the largest first."""
+        for _ in range(9):
+            with contextlib.suppress(FileNotFoundError):  # another process has merged between our look and our opening
+                found = {path: opened(path) for path in (self.root / spec.digest).glob("pack-*")}
+                return dict(sorted(found.items(), key=lambda item: -len(item[1]["digest"])))
         raise FileNotFoundError(self.root / spec.digest)
 
     def has(self, spec: Spec, digest_U: np.ndarray) -> np.ndarray:
         """Which of these cells are stored."""
-        found_U = np.zeros(len(digest_U), bool)
-        for pack in self.packs(spec):
-            found_U |= located(pack, digest_U)[1]
-        return found_U
+        found = [located(pack, digest_U)[1] for pack in self.packs(spec).values()]
+        return np.any(found, 0) if found else np.zeros(len(digest_U), bool)
 
     def add(self, spec: Spec, digest_U: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
-        """One pack more, on disk when this returns."""
+        """Safe on the disk when this returns."""
         order = np.argsort(digest_U)
-        pack = {"digest": digest_U[order], **{name: array[order] for name, array in features.items()}}
-        if self.root is None:
-            self._memory.setdefault(spec.digest, []).append(pack)
-            return
-        with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as folder:
-            for name, array in pack.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            write_json(folder / "manifest.json", {"cells": len(order), "features": list(features)})
+        pack = {name: array[order] for name, array in {"digest": digest_U, **features}.items()}
+        write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", [pack], pack["digest"])
 
     def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The features of these stored cells (sorted digests), [U, …]: mapped if they are just one pack's, else copied."""
-        packs = self.packs(spec)
-        if len(packs) == 1 and np.array_equal(packs[0]["digest"], digest_U):
-            return {name: packs[0][name] for name in empty}
-        out = {name: np.empty((len(digest_U), *array.shape[1:]), array.dtype) for name, array in empty.items()}
+        """Stored cells' features, [U, …]: mapped if a pack holds just these (sorted) cells, else gathered; large ones into a
+        file of their own."""
+        packs = list(self.packs(spec).values())
         for pack in packs:
-            fill(out, pack, digest_U)
-        return out
+            if np.array_equal(pack["digest"], digest_U):
+                return {name: pack[name] for name in empty}
+        out = {name: (array.dtype, (len(digest_U), *array.shape[1:])) for name, array in empty.items()}
+        if sum(kind.itemsize * int(np.prod(shape)) for kind, shape in out.values()) > LARGE:
+            view = self.root / spec.digest / f"view-{hashlib.blake2b(digest_U.tobytes(), digest_size=16).hexdigest()}"
+            if not view.exists():
+                write(view, packs, digest_U)
+            return {name: array for name, array in opened(view).items() if name in empty}
+        return fill({name: np.empty(shape, kind) for name, (kind, shape) in out.items()}, packs, digest_U)
 
     def merge(self, spec: Spec) -> None:
-        """One file a feature again. A pack more than twice the size of all smaller ones stays, so that a few new cells
-        do not rewrite a big store."""
-        if self.root is None:
-            return
-        folder = self.root / spec.digest
-        paths = sorted(folder.glob("pack-*"), key=lambda p: -len(opened(p)["digest"]))
-        sizes = [len(opened(p)["digest"]) for p in paths]
-        while len(paths) > 1 and sizes[0] > 2 * sum(sizes[1:]):
-            del paths[0], sizes[0]
-        for old in folder.glob(".*"):
-            if time.time() - old.stat().st_mtime > LITTER:
-                shutil.rmtree(old, ignore_errors=True)
-        if len(paths) < 2:
-            return
-        packs = [opened(path) for path in paths]
-        digest_U = np.unique(np.concatenate([pack["digest"] for pack in packs]))
-        with swap_folder(folder / f"pack-{secrets.token_hex(8)}") as new:
-            np.save(new / "digest.npy", digest_U, allow_pickle=False)
-            features = {name: array for name, array in packs[0].items() if name != "digest"}
-            out = {
-                name: open_memmap(new / f"{name}.npy", "w+", array.dtype, (len(digest_U), *array.shape[1:]))
-                for name, array in features.items()
-            }
-            for pack in packs:
-                fill(out, pack, digest_U)
-            for mapped in out.values():
-                mapped.flush()
-            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(features)})
-        for path in paths:
+        """One file a feature again. A pack more than twice as large as all smaller ones stays: a few new cells do not
+        rewrite a large store."""
+        packs = self.packs(spec)
+        sizes = [len(pack["digest"]) for pack in packs.values()]
+        stay = next((i for i, size in enumerate(sizes) if size <= 2 * sum(sizes[i + 1 :])), len(sizes))
+        rest = dict(list(packs.items())[stay:])
+        if rest:
+            digest_U = np.unique(np.concatenate([pack["digest"] for pack in rest.values()]))
+            write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", list(rest.values()), digest_U)
+        old = [p for p in (self.root / spec.digest).glob(".*") if time.time() - p.stat().st_mtime > LITTER]
+        for path in (*rest, *old):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def write(path: Path, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
+    """One pack of these cells out of others, whole or not at all."""
+    features = {name: array for name, array in packs[0].items() if name != "digest"}
+    with swap_folder(path) as new:
+        np.save(new / "digest.npy", digest_U, allow_pickle=False)
+        shapes = {name: (array.dtype, (len(digest_U), *array.shape[1:])) for name, array in features.items()}
+        mapped = {name: open_memmap(new / f"{name}.npy", "w+", kind, shape) for name, (kind, shape) in shapes.items()}
+        fill(dict(mapped), packs, digest_U)
+        for array in mapped.values():
+            array.flush()
+        write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(features)})
 
 
 def opened(path: Path) -> Pack:
@@ -126,11 +114,13 @@ def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return at_U, pack["digest"][at_U] == digest_U
 
 
-def fill(out: Mapping[str, np.ndarray], pack: Pack, digest_U: np.ndarray) -> None:
-    """Copy what the pack has of these cells to their places."""
-    at_U, there_U = located(pack, digest_U)
-    where = np.flatnonzero(there_U)
-    for start in range(0, len(where), STEP):
-        some = where[start : start + STEP]
-        for name, array in out.items():
-            array[some] = np.asarray(pack[name])[at_U[some]]
+def fill(out: dict[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray) -> dict[str, np.ndarray]:
+    """Copy these cells' features out of the packs to their places."""
+    for pack in packs:
+        at_U, there_U = located(pack, digest_U)
+        where = np.flatnonzero(there_U)
+        for start in range(0, len(where), STEP):
+            some = where[start : start + STEP]
+            for name, array in out.items():
+                array[some] = np.asarray(pack[name])[at_U[some]]
+    return out

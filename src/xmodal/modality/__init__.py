@@ -5,89 +5,101 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, unknown
 from xmodal.job import MAIN, Input, Job, Key, registered, registry
-from xmodal.media import Media
-from xmodal.modality.base import MediaModality, Modality
+from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
-from xmodal.modality.plain import Category, Date, Number
-from xmodal.modality.text import Text, coded
-from xmodal.table import WHITE, Reading, Table, distinct, text_of
+from xmodal.modality.plain import Measure, is_date, is_number
+from xmodal.modality.text import Words, coded, values
+from xmodal.table import Guess, Reading, Table
 
-MODALITIES: dict[str, Modality] = {
-    "number": Number(), "date": Date(), "image": Image(), "category": Category(), "text": Text()
-}  # fmt: skip
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
-__all__ = ["MODALITIES", "MediaModality", "Modality", "inputs", "readings"]
+
+class Modality(Protocol):
+    """`family`: media cells are opened and extracted; text and plain cells are their own features."""
+
+    @property
+    def family(self) -> Literal["media", "text", "plain"]: ...
+
+    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
+        """Whether this column may be of this modality: from every value if plain, else from at most 100 headers."""
+        ...
+
+
+class MediaModality(Modality, Protocol):
+    """One whose cells are files or bytes."""
+
+    def open(self, cell: Cell, media: Media) -> Raw:
+        """Header checked, nothing decoded. Raises MediaError."""
+        ...
+
+
+MODALITIES: dict[str, Modality] = {
+    "number": Measure("number", is_number),
+    "date": Measure("date", is_date),
+    "image": Image(),
+    "category": Words("category"),
+    "text": Words("text"),
+}
 
 
 def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], list[str]]:
-    """How each input column is read, and what to tell the user about the columns left out. Raises ConfigError."""
+    """How each input column is read, and what to tell the user of columns left out. Raises ConfigError."""
     roles = [name for name in (job.target, job.group, job.split, *job.id) if name]
-    for name in (*roles, *job.use, *job.ignore):
+    for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
         table.column(name)
-    groups = [*job.input, "table", "columns"]
-    for name in job.modality:
-        if name not in groups:
-            table.column(name)
     found: dict[str, Reading] = {}
+    left: dict[str, str] = {}
     unread: dict[str, ConfigError] = {}
-    warnings = []
-    for name in table.data.column_names:
+    for name, column in zip(table.data.column_names, table.data.columns, strict=True):
         if name in roles or name in job.ignore or (job.use and name not in job.use):
             continue
-        column, kind = table.column(name), job.modality.get(name)
-        why = useless(column)
-        if not why:
-            try:
-                found[name] = replace(forced(kind) if kind else recognise(column, media), column=name)
-                why = None if kind or name in job.use else no_feature(found[name], column)
-            except ConfigError as e:
-                unread[name] = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do)
-        if why:
-            found.pop(name, None)
-            warnings.append(f"column {name!r} is left out: {why}")
-    if unread and all(family(r) != "media" or name in job.modality for name, r in found.items()):
-        raise next(iter(unread.values()))  # no column's files open: the folder must be wrong
-    warnings += [f"column {name!r} is left out: {e.got}" for name, e in unread.items()]
+        kind = job.modality.get(name)
+        try:
+            reading = None if constant(column) else forced(kind) if kind else recognise(column, media)
+        except ConfigError as e:
+            unread[name] = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do)
+            continue
+        why = constant(column) if reading is None else None if kind or name in job.use else no_feature(name, reading, column)
+        if why or reading is None:
+            left[name] = str(why)
+        else:
+            found[name] = replace(reading, column=name)
+    if unread and not any(family(r) == "media" for r in found.values()):
+        raise next(iter(unread.values()))  # where no column's files open, the folder must be wrong
+    left |= {name: e.got for name, e in unread.items()}
+    said = [f"column {name!r} is left out: {why}" for name, why in left.items()]
     if not found:
-        raise ConfigError("a column to learn from", f"none ({'; '.join(warnings) or 'all have roles'})", "name one with --use")
-    return found, warnings
+        raise ConfigError("a column to learn from", "; ".join(said) or "none besides the roles", "name one with --use")
+    return found, said
 
 
 def forced(kind: str) -> Reading:
     """The reading that --modality asks for."""
-    return Reading("", kind, dict(registered("modalities", MODALITIES, kind).options), "asked for by --modality")
+    registered("modalities", MODALITIES, kind)
+    return Guess.of(1.0, kind, "asked for by --modality").reading
 
 
 def recognise(column: pa.ChunkedArray, media: Media) -> Reading:
     """The best guess of all modalities. Raises ConfigError if none can read the column."""
-    guesses = [m.recognise(column, media) for m in registry("modalities", MODALITIES).values()]
-    best = max((g for g in guesses if g), key=lambda g: g.score, default=None)
-    if best is None:
-        raise ConfigError("a known modality", f"type {column.type}", "leave it out with --ignore")
-    return best.reading
+    guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
+    if not guesses:
+        raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
+    return max(guesses, key=lambda g: g.score).reading
 
 
 def family(reading: Reading) -> str:
-    """Whether cells are opened and extracted (media), or are their own features (text, plain)."""
+    """Of its modality."""
     return registered("modalities", MODALITIES, reading.modality).family
 
 
-def values(column: pa.ChunkedArray) -> tuple[list[str], int]:
-    """The distinct values as text, and how many rows have one."""
-    cells, row = distinct(column)
-    texts = [repr(c) if isinstance(c, bytes) else (text_of(c) or "").strip(WHITE) for c in cells]
-    return [t for t in texts if t], int(np.array([bool(t) for t in texts])[row].sum())
-
-
-def useless(column: pa.ChunkedArray) -> str | None:
+def constant(column: pa.ChunkedArray) -> str | None:
     """Why nothing can be learnt from a column, however it is read."""
     texts, count = values(column)
     if len(texts) > 1 or (texts and count < len(column)):
@@ -95,38 +107,37 @@ def useless(column: pa.ChunkedArray) -> str | None:
     return f"every cell is {texts[0][:40]!r}" if texts else "every cell is empty"
 
 
-def no_feature(reading: Reading, column: pa.ChunkedArray) -> str | None:
-    """Why a column says nothing of new rows: a split, or a name of the row."""
+def no_feature(name: str, reading: Reading, column: pa.ChunkedArray) -> str | None:
+    """Why a column says nothing of new rows: it is a split, or it names rows."""
     texts, count = values(column)
-    if {t.lower() for t in texts} <= PARTS and len(texts) > 1:
+    if {t.lower() for t in texts} <= PARTS:
         return "it holds only train, val, test (use it with --split)"
     if family(reading) == "media" or len(texts) < count:
         return None
-    word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reading.column).lower())[-1]
+    word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
     if word in ID_WORDS or (reading.modality in ("text", "category") and count > 20 and coded(texts)):
-        return "all its values are distinct, so it names rows (keep it with --use, or give it as --id)"
+        return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
     return None
 
 
 def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:
-    """A media or text column is an input; plain columns form named groups, the rest one. Raises ConfigError."""
+    """A media or text column is an input; plain columns form the named groups, the rest one more. Raises ConfigError."""
     found = [Input(f"{MAIN}.{n}", r.modality, (n,)) for n, r in readings.items() if family(r) != "plain"]
     rest = [n for n, r in readings.items() if family(r) == "plain"]
-    taken = {i.name for i in found}
+    taken = {i.name for i in found} | set(job.input)
     groups: dict[str, list[str]] = {}
     for name, pattern in job.input.items():
-        if name in taken:
-            raise ConfigError("another name for a group of columns", f"--input {name}, a column's name", "rename it")
+        if name in (i.name for i in found):
+            raise ConfigError("a name for a group that no column has", f"--input {name}={pattern}", "choose another")
         wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
         groups[name] = [n for n in rest if (n == pattern if pattern in readings else wild.fullmatch(n))]
         if not groups[name]:
             raise unknown("plain column", pattern, rest)
         rest = [n for n in rest if n not in groups[name]]
     if rest:
-        groups[next(n for n in ("table", "columns", "plain columns") if n not in taken | set(groups))] = rest
-    for name, columns in groups.items():
-        found.append(Input(f"{MAIN}.{name}", "table", tuple(columns), tuple(readings[c].modality for c in columns)))
-    for name in job.encoder:
-        if name not in {i.name for i in found} | {i.modality for i in found}:
-            raise unknown("input or modality", name, {i.name for i in found} | {i.modality for i in found})
+        groups[next(n for n in ("table", "columns", "plain columns") if n not in taken)] = rest
+    found += [Input(f"{MAIN}.{n}", "table", tuple(c), tuple(readings[x].modality for x in c)) for n, c in groups.items()]
+    known = {i.name for i in found} | {i.modality for i in found}
+    for name in set(job.encoder) - known:
+        raise unknown("input or modality", name, known)
     return {i.key: replace(i, encoder=job.encoder.get(i.name, job.encoder.get(i.modality))) for i in found}

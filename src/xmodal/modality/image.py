@@ -7,7 +7,6 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -17,37 +16,35 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from xmodal.errors import ConfigError, MediaError
-from xmodal.job import Json
-from xmodal.media import Media
-from xmodal.table import Guess, Reading, distinct
+from xmodal.media import Cell, Media, shown
+from xmodal.table import Guess, distinct
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+BOMB = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)
 # All that Pillow's decoders are known to raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, MemoryError, RuntimeError,
-          struct.error, zlib.error, Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)  # fmt: skip
-SAMPLE = 100  # cells whose header decides what a column is
+DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, MemoryError, struct.error, zlib.error)
+SAMPLE = 100  # cells whose headers decide what a column is
 
 
 class Picture:
-    """One opened picture (of a moving one, its first frame)."""
+    """One opened picture; of a moving one, its first frame. Raises MediaError for other kinds and for too many pixels."""
 
-    def __init__(self, data: bytes, pixels: int, name: str) -> None:
+    def __init__(self, data: bytes, cap: int, name: str) -> None:
         self.data, self.name = data, name
         self._loaded: dict[int | None, np.ndarray] = {}
-        self._image = self._open()
-        width, height = self._image.size
-        if width * height > pixels:
-            raise MediaError(f"{width:,} x {height:,} pixels, more than {pixels:,}", name, "make it smaller")
+        width, height = self._open().size
+        if width * height > cap:
+            raise MediaError(f"{width:,} × {height:,} pixels, more than {cap:,}", name, "make it smaller")
 
     def _open(self) -> Pillow.Image:
         with warnings.catch_warnings(action="error", category=Pillow.DecompressionBombWarning):
             try:
                 return Pillow.open(io.BytesIO(self.data), formats=FORMATS)
+            except BOMB as e:
+                raise MediaError("too many pixels", self.name, "make it smaller") from e
             except DAMAGE as e:
-                bomb = isinstance(e, (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning))
-                reason = "too many pixels" if bomb else f"not a picture of kind {', '.join(FORMATS)}"
-                raise MediaError(reason, self.name) from e
+                raise MediaError(f"not a picture of kind {', '.join(FORMATS)}", self.name) from e
 
     @cached_property
     def digest(self) -> str:
@@ -58,27 +55,27 @@ class Picture:
         """uint8 [H, W, 3], upright; with `size` stretched to [size, size, 3]. Raises MediaError if damaged."""
         if size not in self._loaded:
             try:
-                image = self._image if not self._loaded else self._open()
+                image = self._open()
                 if size:
-                    image.draft("RGB", (size, size))  # a JPEG decodes to an eighth at least this large: 3 x faster
+                    image.draft("RGB", (size, size))  # a JPEG decodes to an eighth at least this large: 3 × faster
                 image = rgb(ImageOps.exif_transpose(image))
                 if size and image.size != (size, size):
                     image = image.resize((size, size), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
-                self._loaded[size] = np.asarray(image)
             except DAMAGE as e:
                 raise MediaError(f"damaged picture: {e}", self.name) from e
+            self._loaded[size] = np.asarray(image)
         return self._loaded[size]
 
 
 def rgb(image: Pillow.Image) -> Pillow.Image:
-    """8-bit RGB: transparent parts on white, 16-bit grey scaled by its type (Pillow would clip it)."""
+    """8-bit RGB: transparent parts on white; 16-bit grey by its type's range, which Pillow would clip."""
     if image.mode.startswith("I;16"):
-        return Pillow.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+        image = Pillow.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no range; save it with 8 or 16 bits")
+        raise ValueError("32-bit pixels have no known range: save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
@@ -86,29 +83,27 @@ class Image:
     """Cells are paths or bytes of pictures."""
 
     family: ClassVar[Literal["media"]] = "media"
-    options: ClassVar[Mapping[str, Json]] = {}
 
-    def open(self, cell: object, media: Media) -> Picture:
+    def open(self, cell: Cell, media: Media) -> Picture:
         """Raises MediaError for what is not a picture of the known kinds and of bounded size."""
         with media.open(cell) as file:
-            name = f"{len(cell)} bytes" if isinstance(cell, bytes) else f"file {str(cell)!r}"
-            return Picture(file.read(), media.caps.pixels, name)
+            return Picture(file.read(), media.caps.pixels, shown(cell))
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided by the headers of cells spread over the column. Raises ConfigError if none of the paths opens."""
+        """By the headers of cells spread over the column. Raises ConfigError for paths of pictures of which none opens."""
         cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes)) and c]
         cells = cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
-        opened, first = 0, None
+        errors: list[MediaError] = []
         for cell in cells:
             try:
                 self.open(cell, media)
-                opened += 1
             except MediaError as e:
-                first = first or e
+                errors.append(e)
+        opened, half = len(cells) - len(errors), len(cells) / 2
         named = sum(isinstance(c, str) and c.lower().endswith(SUFFIXES) for c in cells)
-        if first and named > len(cells) / 2 and not opened:
-            raise ConfigError("pictures at the column's paths", f"none of {len(cells)} opens, the first: {first.got}",
-                              "give --media-root FOLDER, or leave the column out with --ignore")  # fmt: skip
-        if cells and max(opened, named) > len(cells) / 2:
-            return Guess(0.9, Reading("", "image", {}, f"{opened} of {len(cells)} sampled cells open as pictures"))
-        return None
+        if max(opened, named) <= half:
+            return None
+        if not opened:
+            got = f"none of {len(cells)} opens, the first: {errors[0].got}"
+            raise ConfigError("pictures at its paths", got, "give --media-root FOLDER, or leave the column out with --ignore")
+        return Guess.of(0.9, "image", f"{opened} of {len(cells)} sampled cells open as pictures")

@@ -1,80 +1,55 @@
-"""Numbers, dates and names: columns that are their own features."""
+"""Numbers and dates: every value must be one, or a gap."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 
-from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.modality.text import names_or_text
-from xmodal.table import DATE, GAPS, NUMBER, WHITE, Guess, Reading, distinct
+from xmodal.table import DATE, GAPS, NUMBER, WHITE, Guess, distinct
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 
 
-class Number:
-    """Every value is a number or a gap."""
+def is_number(cell: Any) -> bool:
+    """Text that spells one, not padded; or a number, not a truth value."""
+    if isinstance(cell, str):
+        return bool(NUMBER.fullmatch(cell)) and not PADDED.fullmatch(cell)
+    return hasattr(cell, "__float__") and not isinstance(cell, bool)
 
+
+def is_date(cell: Any) -> bool:
+    """ISO text, year first; or a date."""
+    return bool(DATE.fullmatch(cell)) if isinstance(cell, str) else isinstance(cell, datetime.date)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A modality whose cells are values of a scale."""
+
+    kind: str
+    fits: Callable[[Any], bool]
     family: ClassVar[Literal["plain"]] = "plain"
-    options: ClassVar[Mapping[str, Json]] = {"gaps": list(GAPS)}
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided from every value."""
-
-        def fits(cell: Any) -> bool:
-            if isinstance(cell, str):
-                return bool(NUMBER.fullmatch(cell)) and not PADDED.fullmatch(cell)
-            return hasattr(cell, "__float__") and not isinstance(cell, bool)
-
-        return guess(column, "number", fits)
-
-
-class Date:
-    """Every value is an ISO date, with or without a time, or a gap."""
-
-    family: ClassVar[Literal["plain"]] = "plain"
-    options: ClassVar[Mapping[str, Json]] = {"gaps": list(GAPS)}
-
-    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided from every value."""
-
-        def fits(cell: Any) -> bool:
-            return bool(DATE.fullmatch(cell)) if isinstance(cell, str) else isinstance(cell, datetime.date)
-
-        return guess(column, "date", fits)
-
-
-class Category:
-    """Values are names out of a set."""
-
-    family: ClassVar[Literal["plain"]] = "plain"
-    options: ClassVar[Mapping[str, Json]] = {}
-
-    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided by how often values repeat and how many words they have."""
-        return names_or_text(column, "category")
-
-
-def guess(column: pa.ChunkedArray, modality: str, fits: Any) -> Guess | None:
-    """A reading if every distinct value fits or is a gap token, and one at least fits."""
-    cells, row = distinct(column)
-    gaps: Counter[str] = Counter()
-    fitting = 0
-    for i, cell in enumerate(cells[:-1]):
-        text = cell.strip(WHITE) if isinstance(cell, str) else cell
-        if fits(text):
-            fitting += 1
-        elif isinstance(text, str) and (not text or text.lower() in GAPS):
-            gaps[text] += int((row == i).sum()) if text else 0
-        elif text == text:
-            return None
-    if not fitting:
-        return None
-    taken = "".join(f"; {token!r} taken for a gap in {n} cells" for token, n in gaps.items() if n)
-    return Guess(1.0, Reading("", modality, {"gaps": list(GAPS)}, f"{fitting} distinct {modality}s{taken}"))
+        """Decided from every value; gap tokens are counted in the reason."""
+        cells, row = distinct(column)
+        gaps = {}
+        fitting = 0
+        for i, cell in enumerate(cells[:-1]):
+            text = cell.strip(WHITE) if isinstance(cell, str) else cell
+            if self.fits(text):
+                fitting += 1
+            elif text not in ("", None) and str(text).lower() not in GAPS:
+                return None
+            elif text:
+                gaps[text] = int(np.count_nonzero(row == i))
+        taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
+        quantity = "; each once: taken for a quantity, not an id" if fitting == len(row) else ""
+        return Guess.of(1.0, self.kind, f"{fitting} distinct {self.kind}s{quantity}{taken}") if fitting else None

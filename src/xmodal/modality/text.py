@@ -1,51 +1,49 @@
-"""Words: text, told from names out of a set."""
+"""Text, and categories: names out of a set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.table import WHITE, Guess, Reading, distinct, text_of
+from xmodal.table import Guess, distinct, text_of
 
 
-class Text:
-    """Sentences or titles."""
+@dataclass(frozen=True)
+class Words:
+    """Both modalities; each column of words is one of them."""
 
-    family: ClassVar[Literal["text"]] = "text"
-    options: ClassVar[Mapping[str, Json]] = {}
+    kind: Literal["text", "category"]
+
+    @property
+    def family(self) -> Literal["text", "plain"]:
+        """A category stands among the plain columns."""
+        return "text" if self.kind == "text" else "plain"
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided by how often values repeat and how many words they have."""
-        return names_or_text(column, "text")
+        """Text has many words that seldom repeat; a category's values repeat, or are codes."""
+        if pa.types.is_binary(column.type) or pa.types.is_nested(column.type):
+            return None
+        texts, count = values(column)
+        words, letters = (float(np.mean([size(t) for t in texts])) for size in (lambda t: len(t.split()), len))
+        kinds, share = len(texts), len(texts) / count
+        if words >= 4 or letters >= 40:
+            text = kinds > 50 or share > 0.3
+        else:
+            text = kinds > 20 and share > (0.3 if words >= 1.5 else 0.5) and not coded(texts)
+        if (text and not pa.types.is_dictionary(column.type)) != (self.kind == "text"):
+            return None
+        return Guess.of(0.5, self.kind, f"{kinds} distinct in {count} cells, {words:.1f} words each")
 
 
-def names_or_text(column: pa.ChunkedArray, modality: str) -> Guess | None:
-    """Text has many words that seldom repeat; a category's values repeat, or are codes."""
-    if pa.types.is_binary(column.type) or pa.types.is_nested(column.type):
-        return None
+def values(column: pa.ChunkedArray) -> tuple[list[str], int]:
+    """The distinct values as text, and how many rows have one."""
     cells, row = distinct(column)
-    texts = [text_of(c) or "" for c in cells]
-    there = np.array([bool(t.strip(WHITE)) for t in texts])
-    count, kinds = int(there[row].sum()), int(there.sum())
-    if not kinds:
-        return None
-    present = [t for t, here in zip(texts, there) if here]
-    words = float(np.mean([len(t.split()) for t in present]))
-    letters = float(np.mean([len(t) for t in present]))
-    share = kinds / count
-    if words >= 4 or letters >= 40:
-        text = share > 0.3 or kinds > 50
-    else:
-        text = kinds > 20 and share > (0.3 if words >= 1.5 else 0.5) and not coded(present)
-    if text != (modality == "text") or pa.types.is_dictionary(column.type) and modality == "text":
-        return None
-    reason = f"{kinds} distinct in {count} cells, {words:.1f} words each"
-    return Guess(0.5, Reading("", modality, {}, reason))
+    texts = [repr(c) if isinstance(c, bytes) else text_of(c) for c in cells]
+    return [t for t in texts if t], int(np.array([t is not None for t in texts])[row].sum())
 
 
 def coded(texts: list[str]) -> bool:

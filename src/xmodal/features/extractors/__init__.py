@@ -6,6 +6,6 @@ from xmodal.features.extractors.base import Extractor
 from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.pixels import Pixels
 
-EXTRACTORS: dict[str, type[Descriptor] | type[Pixels]] = {"descriptor": Descriptor, "pixels": Pixels}
+EXTRACTORS: dict[str, type[Extractor]] = {"descriptor": Descriptor, "pixels": Pixels}
 
 __all__ = ["EXTRACTORS", "Extractor"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -13,38 +13,27 @@ from xmodal.features.column import Spec
 from xmodal.media import Raw
 
 
-class Extractor(Protocol):
-    """A frozen dataclass of its settings. Looked up by name in the worker: no torch, no state."""
-
-    name: ClassVar[str]
-    source: ClassVar[Spec | None]  # None: from the cell; else from another extractor's stored output
-    runs: ClassVar[Literal["worker", "main"]]
-    stage: ClassVar[Literal["input", "frozen"]]  # input: may be augmented; frozen: a network's outputs
-    weights: ClassVar[Mapping[str, np.ndarray]]  # what the artefact must carry
-
-    @property
-    def spec(self) -> Spec: ...
-
-    @property
-    def empty(self) -> dict[str, np.ndarray]: ...  # each feature with no cell, [0, …]: its shape and type
-
-    def one(self, raw: Raw) -> dict[str, np.ndarray]: ...
-
-
 @dataclasses.dataclass(frozen=True)
-class FromCell:
-    """What extractors that read the cell itself share."""
+class Extractor:
+    """Its fields are its settings. Looked up by name in the worker: no torch, no state."""
 
-    source: ClassVar[Spec | None] = None
-    runs: ClassVar[Literal["worker", "main"]] = "worker"
-    stage: ClassVar[Literal["input", "frozen"]] = "input"
-    weights: ClassVar[Mapping[str, np.ndarray]] = {}
     name: ClassVar[str]
     version: ClassVar[int]
-    decoder: ClassVar[str]
+    source: ClassVar[Spec | None] = None  # None: from the cell; else from another extractor's stored output
+    runs: ClassVar[Literal["worker", "main"]] = "worker"
+    stage: ClassVar[Literal["input", "frozen"]] = "input"  # input: may be augmented; frozen: a network's outputs
+    weights: ClassVar[Mapping[str, np.ndarray]] = {}  # what the artefact must carry
 
     @property
     def spec(self) -> Spec:
-        """The settings are the fields, as canonical JSON."""
-        settings = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return Spec(self.name, self.version, self.decoder, settings)
+        """Name, version and settings; the decoder's version is ours, counted up when it decodes otherwise."""
+        return Spec(self.name, self.version, "pillow 1", json.dumps(dataclasses.asdict(self), sort_keys=True))
+
+    @property
+    def empty(self) -> dict[str, np.ndarray]:
+        """Every feature of no cell, [0, …]: its name, shape and type."""
+        raise NotImplementedError
+
+    def one(self, raw: Raw) -> dict[str, np.ndarray]:
+        """The features of one cell."""
+        raise NotImplementedError
