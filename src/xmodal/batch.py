@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -95,6 +95,7 @@ def move(examples: Examples, device: str) -> Examples:
     return Examples(tuple(None if r is None else r.to(device) for r in rows), *(None if t is None else t.to(device) for t in rest))  # type: ignore[arg-type,union-attr]
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Random access to steps, so that a resumed run sees the same ones."""
 
@@ -102,6 +103,7 @@ class Sampler(Protocol):
     def plan(self, seed: int, epoch: int, step: int) -> Plan: ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a sampler and a fetch read of one table: its prepared columns and its examples."""
 

@@ -5,10 +5,11 @@ R examples · C classes. `pool` maps a score to the space where answers are adde
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,65 +33,84 @@ class Prediction:
     rank_R: np.ndarray | None = None
 
 
-class Task(Protocol):
-    """A task knows its name, what it reads, its fitted classes or scale, and the space where answers are added."""
-
-    name: TaskName
-    kind: str
-    views: tuple[View, ...]
-    refers: TableName | None
-    weight: float
-    fitted: Fitted | None
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def prior(self) -> np.ndarray: ...
-    def fit(self, train: pa.Array) -> Task: ...
-    def recount(self, train: pa.Array) -> Task: ...
-    def pool(self, score: np.ndarray) -> np.ndarray: ...
-    def unpool(self, z: np.ndarray) -> np.ndarray: ...
-    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]: ...
-    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]: ...
-
-
 @dataclass(frozen=True)
-class Classify:
-    """One class of several. Pool space: the log-probability of each class, floored at 1 / (n + C)."""
+class Task(ABC):
+    """A task knows its name, what it reads, its fitted classes or scale, and the space where answers are added."""
 
     name: TaskName
     views: tuple[View, ...]
     fitted: Fitted | None = None
     refers: TableName | None = None
     weight: float = 1.0
-    kind: str = "classify"
+    kind: ClassVar[str]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What `fit` found. Raises TargetError before it."""
+        if self.fitted is None:
+            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
+        return self.fitted.config
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """C, how many numbers a score in pool space has."""
+
+    @property
+    @abstractmethod
+    def prior(self) -> np.ndarray:
+        """What is said of a row that has nothing, in pool space, [C]."""
+
+    @abstractmethod
+    def fit(self, train: pa.Array) -> Task:
+        """A copy that holds its classes or scale. Raises TargetError where there is nothing to tell apart."""
+
+    @abstractmethod
+    def recount(self, train: pa.Array) -> Task:
+        """The same classes, with the shares or scale of other rows: a fold's."""
+
+    @abstractmethod
+    def pool(self, score: np.ndarray) -> np.ndarray:
+        """Score -> the space where answers are added, [R, C]."""
+
+    @abstractmethod
+    def unpool(self, z: np.ndarray) -> np.ndarray:
+        """Back again, normalised."""
+
+    @abstractmethod
+    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
+        """y and weight of each row; an unlabelled one has weight 0."""
+
+    @abstractmethod
+    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
+        """Over the labelled examples; an undefined one is None."""
+
+
+@dataclass(frozen=True)
+class Classify(Task):
+    """One class of several. Pool space: the log-probability of each class, floored at 1 / (n + C)."""
+
+    kind: ClassVar[str] = "classify"
 
     @property
     def classes(self) -> list[str]:
         """Canonical names, in canonical order."""
-        return list(self._config["classes"])  # type: ignore[arg-type]
-
-    @property
-    def _config(self) -> dict[str, object]:
-        if self.fitted is None:
-            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
-        return self.fitted.config  # type: ignore[return-value]
+        return list(self.config["classes"])
 
     @property
     def width(self) -> int:
-        """C."""
         return len(self.classes)
 
     @property
     def prior(self) -> np.ndarray:
         """Log of the class shares in training, floored as `pool` is, [C]."""
-        count_C = np.asarray(self._config["counts"], float)
+        count_C = np.asarray(self.config["counts"], float)
         return self.pool(count_C / count_C.sum())
 
     @property
     def positive(self) -> int:
         """The positive class of two: the rarer one (the later in order when equal)."""
-        count_C = np.asarray(self._config["counts"], float)
+        count_C = np.asarray(self.config["counts"], float)
         return int(len(count_C) - 1 - np.argmin(count_C[::-1]))
 
     def fit(self, train: pa.Array) -> Classify:
@@ -103,13 +123,12 @@ class Classify:
         return replace(self, fitted=Fitted({"classes": list(classes), "counts": [counts[c] for c in classes]}))
 
     def recount(self, train: pa.Array) -> Classify:
-        """The same classes, with the shares of other rows: a fold's."""
         counts = Counter(v for v in train.to_pylist() if v is not None)
         config: dict[str, Json] = {"classes": list(self.classes), "counts": [counts[c] for c in self.classes]}
         return replace(self, fitted=Fitted(config))
 
     def pool(self, score: np.ndarray) -> np.ndarray:
-        floor = 1.0 / (float(np.sum(self._config["counts"])) + self.width)  # type: ignore[arg-type]
+        floor = 1.0 / (float(np.sum(self.config["counts"])) + self.width)  # type: ignore[arg-type]
         return np.asarray(np.log(np.maximum(score, floor)))
 
     def unpool(self, z: np.ndarray) -> np.ndarray:
@@ -125,38 +144,28 @@ class Classify:
         return y, torch.tensor([float(v is not None) for v in labels])
 
     def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
-        """Over the labelled examples; an undefined metric is None."""
         y_R, keep = labelled(examples)
         return classification_metrics(y_R[keep].astype(int), prediction.score[keep], self.positive)
 
 
 @dataclass(frozen=True)
-class Regress:
+class Regress(Task):
     """One value. Pool space: the standardised value, [R, 1]."""
 
-    name: TaskName
-    views: tuple[View, ...]
-    fitted: Fitted | None = None
-    refers: TableName | None = None
-    weight: float = 1.0
-    kind: str = "regress"
+    kind: ClassVar[str] = "regress"
 
     @property
     def width(self) -> int:
-        """1."""
         return 1
 
     @property
     def prior(self) -> np.ndarray:
-        """The mean, standardised: 0."""
         return np.zeros(1)
 
     @property
     def scale(self) -> tuple[float, float]:
         """Mean and deviation in training."""
-        if self.fitted is None:
-            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
-        return float(self.fitted.config["mean"]), float(self.fitted.config["deviation"])  # type: ignore[arg-type]
+        return float(self.config["mean"]), float(self.config["deviation"])
 
     def fit(self, train: pa.Array) -> Regress:
         """Mean and deviation. Raises TargetError where the target is constant or has an infinite value."""
@@ -170,7 +179,6 @@ class Regress:
         return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
 
     def recount(self, train: pa.Array) -> Regress:
-        """The scale of other rows: a fold's."""
         return self.fit(train)
 
     def pool(self, score: np.ndarray) -> np.ndarray:
@@ -212,4 +220,4 @@ def class_order(name: str) -> tuple[int, float, str]:
         return (1, 0.0, name)
 
 
-TASKS: Mapping[str, type[Classify] | type[Regress]] = {"classify": Classify, "regress": Regress}
+TASKS: dict[str, type[Task]] = {"classify": Classify, "regress": Regress}

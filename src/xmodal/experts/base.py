@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from xmodal.tasks import Prediction, Task
 Settings = Mapping[str, Json]
 
 
+@runtime_checkable
 class Preparer(Protocol):
     """The two steps that encoders and classic descriptors share: fitted on training rows, applied to any."""
 
@@ -24,6 +25,7 @@ class Preparer(Protocol):
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn: ...
 
 
+@runtime_checkable
 class Data(Protocol):
     """One table at fit, or the rows at predict. All row numbers are positions in it."""
 
@@ -39,6 +41,7 @@ class Data(Protocol):
         ...
 
 
+@runtime_checkable
 class Expert(Protocol):
     """Built with the tasks it answers, the inputs it may read and its settings (plain values, saved with it)."""
 

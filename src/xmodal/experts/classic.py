@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
@@ -60,7 +60,7 @@ class Classic(ABC):
         return Fitted.merge(parts, {"settings": dict(self.settings)})
 
     @classmethod
-    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Self:
+    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Classic:
         """Inverse of `fitted`."""
         expert = cls(tasks, inputs, fitted.config["settings"])  # type: ignore[arg-type]
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}

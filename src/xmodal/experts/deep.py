@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class Deep:
         return Fitted.merge(parts, {"settings": dict(self.settings), "encoders": list(self.encoders.values())})
 
     @classmethod
-    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Self:
+    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Deep:
         """Inverse of `fitted`."""
         expert = cls(tasks, inputs, cast(Settings, fitted.config["settings"]))
         expert.encoders = dict(zip(expert.inputs, cast(list[str], fitted.config["encoders"]), strict=True))
