@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Caps:
     pixels: int = 80_000_000
 
 
+@runtime_checkable
 class Raw(Protocol):
     """An opened cell: its header is checked, nothing is decoded yet."""
 
@@ -52,7 +53,7 @@ class Media:
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple(Path(os.path.realpath(root)) for root in self.roots))
 
-    def open(self, cell: Cell) -> BinaryIO:
+    def open(self, cell: Cell) -> io.BufferedIOBase:
         """The bytes of a path or of bytes. Raises MediaError and nothing else."""
         if isinstance(cell, bytes):
             return self._checked(io.BytesIO(cell), len(cell), cell)
@@ -78,7 +79,7 @@ class Media:
         where = f"outside {', '.join(map(str, self.roots))}" if outside else "no such file"
         raise MediaError(where if self.roots else "a path, but no media root", shown(name), "check the path and --media-root")
 
-    def _checked(self, file: BinaryIO, size: int, cell: Cell) -> BinaryIO:
+    def _checked(self, file: io.BufferedIOBase, size: int, cell: Cell) -> io.BufferedIOBase:
         problem = None if 0 < size <= self.caps.bytes else (f"{size:,} bytes, more than {self.caps.bytes:,}", "make it smaller")
         if size <= 0:
             problem = ("not a regular file" if size else "empty", "replace the file")

@@ -118,10 +118,11 @@ class MediaColumn:
         cells, cell_B = distinct(values)
         rows = np.flatnonzero(state_B == State.PRESENT)
         used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
-        digest_C = np.array([self._digest(cells[c], rows[i]) for c, i in zip(used_C, first_C, strict=True)], DIGEST)
+        first = rows[first_C].tolist()  # row of each distinct cell
+        digest_C = np.array([self._digest(cells[c], row) for c, row in zip(used_C.tolist(), first, strict=True)], DIGEST)
         digest_U, first_U = np.unique(digest_C, return_index=True)
         digest_U, first_U = digest_U[digest_U != b""], first_U[digest_U != b""]
-        failed_U = self._extract(digest_U, [cells[c] for c in used_C[first_U]], rows[first_C[first_U]])
+        failed_U = self._extract(digest_U, [cells[c] for c in used_C[first_U]], [first[c] for c in first_U])
         kept_U = digest_U[~failed_U]
         row_B = np.full(len(state_B), -1)
         row_B[rows] = np.where(np.isin(digest_C, kept_U), np.searchsorted(kept_U, digest_C), -1)[cell_R]
@@ -133,12 +134,12 @@ class MediaColumn:
         """Of its bytes; "" if they cannot be had."""
         try:
             with self.extraction.media.open(cell) as file:
-                return hashlib.file_digest(file, BLAKE).hexdigest()  # type: ignore[arg-type]
+                return hashlib.file_digest(file, BLAKE).hexdigest()
         except MediaError as e:
             self.counts.breaks(e, self.item.name, row)
             return ""
 
-    def _extract(self, digest_U: np.ndarray, cells: Sequence[Cell], rows: np.ndarray) -> np.ndarray:
+    def _extract(self, digest_U: np.ndarray, cells: Sequence[Cell], rows: Sequence[int]) -> np.ndarray:
         """Store what is new, a shard at a time; which cells failed."""
         lack_EU = {e: ~self.store.has(e.spec, digest_U) for e in self.extraction.extractors}
         new = np.flatnonzero(np.any(list(lack_EU.values()), 0))

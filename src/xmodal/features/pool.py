@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import subprocess
@@ -11,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
         self.deadline = np.inf
 
-    def _pipes(self) -> tuple[BinaryIO, BinaryIO]:
+    def _pipes(self) -> tuple[io.BufferedIOBase, io.BufferedIOBase]:
         """Its own session, so that Ctrl-C reaches the caller alone; it ends when its input does."""
         if self.process is None:
             path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))

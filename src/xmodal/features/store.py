@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -19,10 +20,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from xmodal.features.column import Spec
-from xmodal.files import read_json, swap_folder, write_json
+from xmodal.files import beside, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
+TRIES = 1000  # to find no merge under way
 LARGE = 2**28  # bytes that are not copied into memory
 STEP = 4096  # rows copied at once, so that a merge needs little memory
 Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
@@ -40,10 +42,11 @@ class Store:
 
     def packs(self, spec: Spec) -> dict[Path, Pack]:
         """All that is stored under a spec, mapped, the largest first."""
-        for _ in range(9):
+        for _ in range(TRIES):
             with contextlib.suppress(FileNotFoundError):  # another process has merged between our look and our opening
                 found = {path: opened(path) for path in (self.root / spec.digest).glob("pack-*")}
                 return dict(sorted(found.items(), key=lambda item: -len(item[1]["digest"])))
+            time.sleep(0.01)
         raise FileNotFoundError(self.root / spec.digest)
 
     def has(self, spec: Spec, digest_U: np.ndarray) -> np.ndarray:
@@ -82,9 +85,13 @@ class Store:
         if rest:
             digest_U = np.unique(np.concatenate([pack["digest"] for pack in rest.values()]))
             write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", list(rest.values()), digest_U)
-        old = [p for p in (self.root / spec.digest).glob(".*") if time.time() - p.stat().st_mtime > LITTER]
-        for path in (*rest, *old):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in rest:
+            with contextlib.suppress(OSError):  # another process was faster
+                shutil.rmtree(path.rename(beside(path)), ignore_errors=True)
+        for path in (self.root / spec.digest).glob(".*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > LITTER:
+                    shutil.rmtree(path)
 
 
 def write(path: Path, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
@@ -102,9 +109,7 @@ def write(path: Path, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
 
 def opened(path: Path) -> Pack:
     """A pack's arrays, mapped. Raises FileNotFoundError if it has been merged away."""
-    if not (path / "manifest.json").is_file():
-        raise FileNotFoundError(path)
-    names = ["digest", *read_json(path / "manifest.json")["features"]]
+    names = ["digest", *json.loads((path / "manifest.json").read_text())["features"]]
     return {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
 
 
@@ -115,12 +120,16 @@ def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fill(out: dict[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray) -> dict[str, np.ndarray]:
-    """Copy these cells' features out of the packs to their places."""
+    """Copy these cells' features out of the packs to their places. Raises FileNotFoundError if one is in none of them."""
+    found_U = np.zeros(len(digest_U), bool)
     for pack in packs:
         at_U, there_U = located(pack, digest_U)
+        found_U |= there_U
         where = np.flatnonzero(there_U)
         for start in range(0, len(where), STEP):
             some = where[start : start + STEP]
             for name, array in out.items():
                 array[some] = np.asarray(pack[name])[at_U[some]]
+    if not found_U.all():
+        raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
     return out

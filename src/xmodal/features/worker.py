@@ -5,13 +5,14 @@ this process, never the caller's."""
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Extraction:
         return cls(modality, made, Media(tuple(map(Path, roots)), Caps(**caps)))
 
 
-def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Features) -> None:
+def send(stream: io.BufferedIOBase, header: Mapping[str, Any], arrays: Features) -> None:
     """One message."""
     shapes = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     head = json.dumps({**header, "arrays": shapes}).encode()
@@ -60,7 +61,7 @@ def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Features) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Features]:
+def receive(stream: io.BufferedIOBase) -> tuple[dict[str, Any], Features]:
     """The next message. Raises EOFError when there is none, or half of one."""
     header = json.loads(exactly(stream, int.from_bytes(exactly(stream, 8), "little")))
     shapes = [(name, np.dtype(kind), shape) for name, kind, shape in header.pop("arrays")]
@@ -68,7 +69,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], Features]:
     return header, {name: np.frombuffer(read[name], kind).reshape(shape) for name, kind, shape in shapes}
 
 
-def exactly(stream: BinaryIO, count: int) -> bytes:
+def exactly(stream: io.BufferedIOBase, count: int) -> bytes:
     """So many bytes, or EOFError."""
     content = stream.read(count)
     if len(content) < count:
@@ -78,13 +79,14 @@ def exactly(stream: BinaryIO, count: int) -> bytes:
 
 def main() -> None:
     """The first message says what to do with each cell; then answer until standard input ends."""
+    stdin = cast(io.BufferedIOBase, sys.stdin.buffer)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come among the replies
-    extraction = Extraction.from_json(**receive(sys.stdin.buffer)[0])
+    extraction = Extraction.from_json(**receive(stdin)[0])
     send(replies, {}, {})
     while True:
         try:
-            header, arrays = receive(sys.stdin.buffer)
+            header, arrays = receive(stdin)
         except EOFError:
             return
         try:

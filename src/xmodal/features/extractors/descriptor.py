@@ -43,7 +43,7 @@ def hog(grey_HW: np.ndarray, cell: int, bins: int) -> np.ndarray:
     dx[:, 1:-1] = grey_HW[:, 2:] - grey_HW[:, :-2]
     dy[1:-1] = grey_HW[2:] - grey_HW[:-2]
     strength = np.hypot(dx, dy).ravel()
-    place = np.arctan2(dy, dx).ravel() * np.float32(bins / np.pi) + np.float32(bins - 0.5)  # in bins, from a bin's centre; >= 0
+    place = np.arctan2(dy, dx).ravel() * np.float32(bins / np.pi) + np.float32(2 * bins - 0.5)  # in bins, from a bin's centre; > 0
     low = place.astype(np.int64)
     share = place - low
     first = first_bin(side, cell, bins)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from xmodal.modality import MODALITIES
+from xmodal.testing.modality import check_modality
+
+
+def png(shade: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 7), (shade, 0, 0)).save(file, kind)
+    return file.getvalue()
+
+
+CELLS = {
+    "number": (["1", "2.5", "-1e3"], ["", "x", "inf", None, "-", b"x"]),
+    "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
+    "category": (["red", "blue", "red", "NA"], ["", " ", None, float("nan")]),
+    "text": ([f"one sentence of number {i}" for i in range(60)], ["", "\n", None]),
+    "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
+}
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_registered(name: str) -> None:
+    check_modality(MODALITIES[name], *CELLS[name])
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), [("number", ["1", "two"], []), ("number", ["1"], ["2"]), ("image", [png(1)], [png(2)])])
+def test_the_check_can_fail(name: str, good: list[object], bad: list[object]) -> None:
+    with pytest.raises(AssertionError):
+        check_modality(MODALITIES[name], good, bad)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xmodal
+from xmodal.features import store as module
+from xmodal.features.column import Spec
+from xmodal.features.store import DIGEST, Store
+
+SPEC = Spec("test", 1, "none", "{}")
+EMPTY = {"x": np.zeros((0, 3), np.float32), "y": np.zeros((0,), np.uint8)}
+
+
+def digests(*numbers: int) -> np.ndarray:
+    return np.sort(np.array([hashlib.blake2b(str(i).encode(), digest_size=16).hexdigest() for i in numbers], DIGEST))
+
+
+def content(digest_U: np.ndarray) -> dict[str, np.ndarray]:
+    """Features that are a function of the digest."""
+    seed = np.array([int(d[:8], 16) for d in digest_U.tolist()], np.float64)
+    return {"x": np.stack([seed, seed + 1, seed + 2], 1).astype(np.float32), "y": (seed % 251).astype(np.uint8)}
+
+
+def add(store: Store, *numbers: int) -> None:
+    some = digests(*numbers)[::-1]
+    store.add(SPEC, some, content(some))
+
+
+def check(store: Store, *numbers: int) -> dict[str, np.ndarray]:
+    got = store.read(SPEC, digests(*numbers), EMPTY)
+    for name, array in content(digests(*numbers)).items():
+        np.testing.assert_array_equal(got[name], array)
+    return got
+
+
+def test_add_has_read_merge(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not store.has(SPEC, digests(1, 2)).any()
+    assert store.read(SPEC, digests(), EMPTY)["x"].shape == (0, 3)
+    add(store, *range(20))
+    add(store, *range(10, 30))
+    assert store.has(SPEC, digests(*range(40))).sum() == 30
+    check(store, 3, 12, 25)
+    store.merge(SPEC)
+    assert len(store.packs(SPEC)) == 1
+    assert isinstance(check(store, *range(30))["x"], np.memmap)  # just its cells: mapped, nothing copied
+    check(store, 3, 29)
+    assert not list((tmp_path / SPEC.digest).glob(".*"))
+
+
+def test_a_large_pack_stays_when_a_few_cells_come(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    add(store, *range(100))
+    large = next(iter(store.packs(SPEC)))
+    for i in range(100, 110):
+        add(store, i)
+    store.merge(SPEC)
+    assert list(store.packs(SPEC))[0] == large
+    assert [len(p["digest"]) for p in store.packs(SPEC).values()] == [100, 10]
+    assert isinstance(check(store, *range(100))["x"], np.memmap)
+    check(store, *range(95, 105))
+
+
+def test_large_features_are_never_copied_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 100)
+    store = Store(tmp_path)
+    add(store, *range(20))
+    add(store, *range(20, 40))
+    for _ in range(2):
+        assert isinstance(check(store, *range(5, 35))["x"], np.memmap)
+    assert len(list((tmp_path / SPEC.digest).glob("view-*"))) == 1
+
+
+def test_what_is_unfinished_is_not_there_and_goes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    add(store, 1)
+    folder = tmp_path / SPEC.digest
+    pack = next(folder.glob("pack-*"))
+    half, fresh, old = folder / "pack-half", folder / ".pack-fresh", folder / ".pack-old"
+    for path in (half, fresh, old):
+        path.mkdir()
+        (path / "digest.npy").write_bytes((pack / "digest.npy").read_bytes())
+    os.utime(old, (0, time.time() - 2 * module.LITTER))
+    half.rename(folder / ".half")
+    store.merge(SPEC)
+    assert store.has(SPEC, digests(1)).all()
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XMODAL_CACHE", str(tmp_path))
+    assert Store().root == tmp_path / "features"
+    monkeypatch.delenv("XMODAL_CACHE")
+    assert "xmodal" in str(Store().root)
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+import test_store as t
+store, start = t.Store(Path(sys.argv[1])), int(sys.argv[2])
+for i in range(start, start + 60, 5):
+    t.add(store, *range(i, i + 10))
+    store.merge(t.SPEC)
+    t.check(store, *range(start, i + 10))
+"""
+
+
+def test_processes_that_add_and_merge_at_once_lose_nothing(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(xmodal.__file__).parents[1])}
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    here = str(Path(__file__).parent)
+    running = [subprocess.Popen([*command, str(start), here], env=env, stderr=subprocess.PIPE, text=True) for start in (0, 30, 60)]
+    for process in running:
+        assert not process.communicate(timeout=100)[1]
+        assert process.returncode == 0
+    check(Store(tmp_path), *range(125))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xmodal.errors import ArtefactError
+from xmodal.files import check_manifest, read_json, swap_folder, write_beside, write_json, write_manifest
+
+
+def test_write_beside_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with write_beside(path) as new:
+        new.write_text("first")
+    with pytest.raises(KeyboardInterrupt), write_beside(path) as new:
+        new.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_swap_folder_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model"
+    for content in ("one", "two"):
+        with swap_folder(path) as new:
+            (new / "sub").mkdir()
+            (new / "sub" / "file").write_text(content)
+    with pytest.raises(KeyboardInterrupt), swap_folder(path) as new:
+        (new / "file").write_text("half")
+        raise KeyboardInterrupt
+    assert (path / "sub" / "file").read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_swap_folder_puts_the_old_one_back_if_the_new_one_cannot_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    path, real, calls = tmp_path / "model", os.replace, []
+    path.mkdir()
+    (path / "old").touch()
+
+    def failing(a: Path, b: Path) -> None:
+        calls.append(a)
+        if len(calls) == 2:
+            raise OSError("disk gone")
+        real(a, b)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="disk gone"), swap_folder(path) as new:
+        (new / "new").touch()
+    assert [p.name for p in path.iterdir()] == ["old"]
+
+
+def test_json_knows_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [math.nan, math.inf, np.float32(1.5)], 2: np.int64(3), "b": (True, None, "ü")})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    got = json.loads((tmp_path / "a.json").read_text("utf-8"), parse_constant=refuse)
+    assert got == {"a": [None, None, 1.5], "2": 3, "b": [True, None, "ü"]} == read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ArtefactError):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(ArtefactError):
+        read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("harm", ["flip", "lose", "manifest"])
+def test_manifest_sees_every_harm(tmp_path: Path, harm: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "weights").write_bytes(bytes(1000))
+    (tmp_path / "config.json").write_text("{}")
+    write_manifest(tmp_path)
+    check_manifest(tmp_path)
+    if harm == "flip":
+        (tmp_path / "sub" / "weights").write_bytes(bytes(999) + b"\1")
+    else:
+        (tmp_path / ("manifest.json" if harm == "manifest" else "sub/weights")).unlink()
+    with pytest.raises(ArtefactError, match="manifest" if harm == "manifest" else "sub/weights"):
+        check_manifest(tmp_path)
