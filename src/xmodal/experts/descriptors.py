@@ -1,5 +1,5 @@
-"""Classic descriptors of each modality, as every classic expert reads them: `linear`, a matrix for linear models, and
-`dims`, at most 30 columns for trees. U cells · F features."""
+"""Classic descriptors of each modality, as every classic expert reads them: `linear`, a matrix for linear models whose
+rows have length about 1 whatever the modality, and `dims`, at most 30 columns for trees. U cells · F features."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class ImageDescriptor(Descriptor):
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
         x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.arrays["components"]
-        return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
+        return replace(column, dense={"linear": x_UF / np.sqrt(x_UF.shape[1]), "dims": x_UF[:, :DIMS]}, ragged={})
 
 
 def stacked(column: FeatureColumn) -> np.ndarray:
@@ -156,7 +156,8 @@ class PlainDescriptor(Descriptor):
         gone_UF = np.concatenate([np.isnan(x_UF), category_UP == 0], 1)
         scaled_UF = np.nan_to_num((np.clip(x_UF, a["low"], a["high"]) - a["mean"]) * a["scale"])
         dims_UF = np.concatenate([x_UF, np.where(category_UP[:, a["column"]] == 0, np.nan, hot_UF)], 1)
-        return replace(column, dense={"linear": np.concatenate([scaled_UF, hot_UF, gone_UF], 1), "dims": dims_UF}, ragged={})
+        linear_UF = np.concatenate([scaled_UF, hot_UF, gone_UF], 1)
+        return replace(column, dense={"linear": linear_UF / np.sqrt(linear_UF.shape[1]), "dims": dims_UF}, ragged={})
 
 
 def numbers(column: FeatureColumn) -> np.ndarray:
