@@ -24,7 +24,7 @@ def beside(path: Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """What was written to this file or folder is on the disk (on Windows the rename must do: it cannot open folders)."""
+    """What was written to this file or folder is on the disk (not on Windows, which opens no folders)."""
     if os.name != "nt":
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
@@ -88,24 +88,21 @@ def read_json(path: Path) -> Any:
         raise ArtefactError(f"JSON in {path}", str(e), "save it again") from e
 
 
-def file_hash(path: Path) -> str | None:
-    """SHA-256, hexadecimal; None if there is no such file."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in the folder but the manifest."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def write_manifest(folder: Path) -> None:
-    """The hash of every file in the folder."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    write_json(folder / MANIFEST, {p.relative_to(folder).as_posix(): file_hash(p) for p in found})
+    """The last file of a folder."""
+    write_json(folder / MANIFEST, hashes(folder))
 
 
 def check_manifest(folder: Path) -> None:
     """Raises ArtefactError unless every file of the manifest is there, unchanged."""
+    found = hashes(folder)
     for name, wanted in read_json(folder / MANIFEST).items():
-        got = file_hash(folder / name)
-        if got != wanted:
-            came = "other content" if got else "no such file"
+        if found.get(name) != wanted:
+            came = "other content" if name in found else "no such file"
             raise ArtefactError(f"the file {name} of {folder} as it was saved", came, "copy the whole folder again")

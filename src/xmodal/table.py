@@ -6,10 +6,10 @@ import csv
 import datetime
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +23,6 @@ NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9:]+)?)?")
 WHOLE = r"(-?(?:0|[1-9][0-9]*))\.0+"  # "1.0" is the name "1"
 BLOCK = 16 * 2**20  # bytes; a cell must fit into one
-
-
-@runtime_checkable
-class Frame(Protocol):
-    """A pandas frame, read by position."""
-
-    columns: Any
-    iloc: Any
-
-
-Source: TypeAlias = str | Path | pa.Table | Frame | Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +40,6 @@ class Table:
         if not self.data.num_rows:
             raise TableError("at least one row", f"none in {self.source}", "give a table with rows")
 
-    def __len__(self) -> int:
-        return int(self.data.num_rows)
-
     def column(self, name: str) -> pa.ChunkedArray:
         """Raises ConfigError naming the nearest."""
         if name not in self.data.column_names:
@@ -61,13 +47,14 @@ class Table:
         return self.data.column(name)
 
 
-def read_table(source: Source) -> Table:
-    """A CSV (every cell as text), Parquet or Arrow file, a frame, an Arrow table, or rows as dicts. Raises TableError."""
+def read_table(source: Any) -> Table:
+    """A CSV (every cell as text), Parquet or Arrow file, a pandas frame (by position), an Arrow table, or rows as dicts.
+    Raises TableError."""
     if isinstance(source, pa.Table):
         return Table(source, "the Arrow table")
     if isinstance(source, (str, Path)):
         return read_file(Path(source))
-    if isinstance(source, Frame):
+    if hasattr(source, "iloc"):
         names, columns = [str(c) for c in source.columns], [source.iloc[:, i] for i in range(len(source.columns))]
     else:
         names = list(dict.fromkeys(name for row in source for name in row))
@@ -120,21 +107,14 @@ def read_csv(path: Path) -> pa.Table:
     return data
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """With the file's types."""
-    from pyarrow import parquet
-
-    return parquet.read_table(path, partitioning=None)
-
-
 def read_arrow(path: Path) -> pa.Table:
-    """Arrow's file format, which Feather is too."""
-    from pyarrow import feather
+    """Parquet or Arrow's file format (which Feather is too), with the file's types."""
+    from pyarrow import feather, parquet
 
-    return feather.read_table(path)
+    return parquet.ParquetFile(path).read() if path.suffix.lower() == ".parquet" else feather.read_table(path)
 
 
-FORMATS = {".csv": read_csv, ".parquet": read_parquet, ".arrow": read_arrow, ".feather": read_arrow}
+FORMATS = {".csv": read_csv, ".parquet": read_arrow, ".arrow": read_arrow, ".feather": read_arrow}
 
 
 def text_of(cell: Any) -> str | None:
@@ -172,39 +152,25 @@ def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
     return cells, coded.indices.fill_null(len(cells) - 1).to_numpy().astype(np.int64)
 
 
-def number(cell: Any, gaps: Sequence[str]) -> tuple[float, State]:
-    """A finite number, or NaN and why: MISSING for a gap, BROKEN for words and infinities."""
-    if isinstance(cell, str):
-        cell = cell.strip(WHITE)
-        if not NUMBER.fullmatch(cell):
-            return np.nan, State.MISSING if not cell or cell.lower() in gaps else State.BROKEN
-    try:
-        value = np.nan if cell is None else float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return np.nan, State.BROKEN
-    if math.isfinite(value):
-        return value, State.PRESENT
-    return np.nan, State.MISSING if value != value else State.BROKEN
+def number(cell: Any) -> float:
+    """Raises ValueError or TypeError for what is none."""
+    if isinstance(cell, str) and not NUMBER.fullmatch(cell):
+        raise ValueError
+    return float(cell)
 
 
-def date(cell: Any, gaps: Sequence[str]) -> tuple[float, State]:
-    """Seconds since 1970 in UTC (which a time without a zone is taken for), or NaN and why."""
-    if isinstance(cell, str):
-        text = cell.strip(WHITE)
-        if not text or text.lower() in gaps:
-            return np.nan, State.MISSING
-        try:
-            cell = datetime.datetime.fromisoformat(text) if DATE.fullmatch(text) else text
-        except ValueError:
-            return np.nan, State.BROKEN
+def seconds(cell: Any) -> float:
+    """A date as seconds since 1970 in UTC, which a time without a zone is taken for. Raises ValueError or TypeError."""
+    if isinstance(cell, str) and DATE.fullmatch(cell):
+        cell = datetime.datetime.fromisoformat(cell)
     if isinstance(cell, datetime.date) and not isinstance(cell, datetime.datetime):
         cell = datetime.datetime(cell.year, cell.month, cell.day, tzinfo=datetime.UTC)
     if not isinstance(cell, datetime.datetime):
-        return np.nan, State.MISSING if cell is None or cell != cell else State.BROKEN
-    return (cell if cell.tzinfo else cell.replace(tzinfo=datetime.UTC)).timestamp(), State.PRESENT
+        raise TypeError
+    return (cell if cell.tzinfo else cell.replace(tzinfo=datetime.UTC)).timestamp()
 
 
-MEASURES: Mapping[str, Callable[[Any, Sequence[str]], tuple[float, State]]] = {"number": number, "date": date}
+MEASURES: Mapping[str, Callable[[Any], float]] = {"number": number, "date": seconds}
 
 
 @dataclass(frozen=True)
@@ -217,13 +183,21 @@ class Reading:
     reason: str = ""
 
     def cell(self, cell: Any) -> tuple[Any, State]:
-        """One cell's value (None or NaN if there is none) and its state: the same as in a column."""
-        if self.modality in MEASURES:
-            return MEASURES[self.modality](cell, self.options.get("gaps", GAPS))  # type: ignore[arg-type]
+        """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
+        for a gap, BROKEN for other words and for infinities."""
         if self.modality in ("category", "text"):
             cell = text_of(cell)
-        gone = cell is None or cell != cell or (isinstance(cell, str) and not cell.strip(WHITE))
-        return (None, State.MISSING) if gone else (cell, State.PRESENT)
+        measure = MEASURES.get(self.modality)
+        text = cell.strip(WHITE) if isinstance(cell, str) else cell
+        if text in (None, "") or text != text or (measure and str(text).lower() in self.options.get("gaps", GAPS)):  # type: ignore[operator]
+            return np.nan if measure else None, State.MISSING
+        if measure is None:
+            return cell, State.PRESENT
+        try:
+            value = measure(text)
+        except (TypeError, ValueError, OverflowError):
+            return np.nan, State.BROKEN
+        return (value, State.PRESENT) if math.isfinite(value) else (np.nan, State.BROKEN)
 
     def parse(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
         """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""

@@ -15,7 +15,7 @@ import pytest
 import xmodal
 from xmodal.errors import MediaError, WorkerError
 from xmodal.features import FeatureColumn, Store, build, build_row
-from xmodal.features import pool as pools
+from xmodal.features import worker as pools
 from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.pixels import Pixels
 from xmodal.job import Input, State

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,8 @@ import pyarrow as pa
 from xmodal.errors import MediaError
 from xmodal.features.column import FeatureColumn, join
 from xmodal.features.extractors import Extractor
-from xmodal.features.pool import Pool
 from xmodal.features.store import DIGEST, Store
-from xmodal.features.worker import Extraction, Features
+from xmodal.features.worker import Extraction, Features, Pool
 from xmodal.job import Input, Key, Progress, State
 from xmodal.media import Cell, Media
 from xmodal.table import Reading, Table, distinct
@@ -43,10 +42,6 @@ class Counts:
         self.broken.append(MediaError(e.reason, f"column {column!r}, row {row + 1}: {e.where}", e.do))
 
 
-def silent(stage: str, done: int, total: int) -> None:
-    """No progress shown."""
-
-
 def build(
     table: Table,
     readings: Readings,
@@ -54,13 +49,15 @@ def build(
     extractors: Extractors,
     media: Media,
     store: Store | None = None,
-    progress: Progress = silent,
+    progress: Progress = lambda *_: None,
 ) -> tuple[dict[Key, FeatureColumn], Counts]:
     """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one."""
     counts = Counts()
     columns = {}
     for key, item in inputs.items():
-        held = {n: table.column(n) if n in table.data.column_names else pa.chunked_array([pa.nulls(len(table))]) for n in item.columns}
+        held = {
+            n: table.column(n) if n in table.data.column_names else pa.chunked_array([pa.nulls(table.data.num_rows)]) for n in item.columns
+        }
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
@@ -71,7 +68,7 @@ def build(
             columns[key] = text(*parsed[0])
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
-            columns[key] = MediaColumn(item, extraction, store or Store(), counts, progress).build(*parsed[0])
+            columns[key] = media_column(item.name, extraction, store or Store(), counts, progress, *parsed[0])
     return columns, counts
 
 
@@ -99,76 +96,68 @@ def text(values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
     row_B = coded.indices.fill_null(-1).to_numpy().astype(np.int64)
     words = coded.dictionary
     _, offsets, content = words.buffers()
-    at_U = np.frombuffer(offsets, np.int64)[words.offset : words.offset + len(words) + 1] if len(words) else np.zeros(1, np.int64)
+    at_U = np.frombuffer(offsets, np.int64)[: len(words) + 1] if len(words) else np.zeros(1, np.int64)
     return FeatureColumn({}, {"text": (np.frombuffer(content or b"", np.uint8), at_U)}, row_B[:, None], state_B)
 
 
-@dataclass(frozen=True)
-class MediaColumn:
-    """One media column: cells -> digests -> what the store lacks -> features."""
+def media_column(
+    name: str, extraction: Extraction, store: Store, counts: Counts, progress: Progress, values: pa.ChunkedArray, state_B: np.ndarray
+) -> FeatureColumn:
+    """Cells -> digests -> what the store lacks -> features. Cells of equal bytes are one, whatever their paths."""
+    cells, cell_B = distinct(values)
+    rows = np.flatnonzero(state_B == State.PRESENT)
+    used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
+    row_C = rows[first_C].tolist()
+    digests = [digest_of(cells[c], extraction.media) for c in used_C.tolist()]
+    errors = {c: d for c, d in enumerate(digests) if isinstance(d, MediaError)}
+    digest_C = np.array(["" if c in errors else d for c, d in enumerate(digests)], DIGEST)
+    digest_U, first_U = np.unique(digest_C[digest_C != b""], return_index=True)
+    first_U = np.flatnonzero(digest_C != b"")[first_U]  # the first cell of each digest
+    stored_EU = np.array([store.has(e.spec, digest_U) for e in extraction.extractors])
+    new = {c: (cells[used_C[c]], digest_C[c].decode()) for c in first_U[~stored_EU.all(0)].tolist()}
+    counts.reused += len(digest_U) - len(new)
+    lacking = tuple(e for i, e in enumerate(extraction.extractors) if not stored_EU[i].all())
+    errors |= extract(replace(extraction, extractors=lacking), store, counts, partial(progress, f"features of {name}"), new)
+    for c, e in sorted(errors.items()):
+        counts.breaks(e, name, row_C[c])
+    kept_U = digest_U[~np.isin(first_U, list(errors))]
+    row_B = np.full(len(state_B), -1)
+    row_B[rows] = np.where(np.isin(digest_C, kept_U), np.searchsorted(kept_U, digest_C), -1)[cell_R]
+    state_B = np.where((state_B == State.PRESENT) & (row_B < 0), State.BROKEN, state_B).astype(np.int8)
+    made = [(e.spec, store.read(e.spec, kept_U, e.empty)) for e in extraction.extractors]
+    return join([FeatureColumn(features, {}, row_B[:, None], state_B, (spec,)) for spec, features in made])
 
-    item: Input
-    extraction: Extraction
-    store: Store
-    counts: Counts
-    progress: Progress
 
-    def build(self, values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
-        """Cells of equal bytes are one, whatever their paths."""
-        cells, cell_B = distinct(values)
-        rows = np.flatnonzero(state_B == State.PRESENT)
-        used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
-        first = rows[first_C].tolist()  # row of each distinct cell
-        digest_C = np.array([self._digest(cells[c], row) for c, row in zip(used_C.tolist(), first, strict=True)], DIGEST)
-        digest_U, first_U = np.unique(digest_C, return_index=True)
-        digest_U, first_U = digest_U[digest_U != b""], first_U[digest_U != b""]
-        failed_U = self._extract(digest_U, [cells[c] for c in used_C[first_U]], [first[c] for c in first_U])
-        kept_U = digest_U[~failed_U]
-        row_B = np.full(len(state_B), -1)
-        row_B[rows] = np.where(np.isin(digest_C, kept_U), np.searchsorted(kept_U, digest_C), -1)[cell_R]
-        state_B = np.where((state_B == State.PRESENT) & (row_B < 0), State.BROKEN, state_B).astype(np.int8)
-        made = [(e.spec, self.store.read(e.spec, kept_U, e.empty)) for e in self.extraction.extractors]
-        return join([FeatureColumn(features, {}, row_B[:, None], state_B, (spec,)) for spec, features in made])
+def digest_of(cell: Cell, media: Media) -> str | MediaError:
+    """Of its bytes."""
+    try:
+        with media.open(cell) as file:
+            return hashlib.file_digest(file, BLAKE).hexdigest()
+    except MediaError as e:
+        return e
 
-    def _digest(self, cell: Cell, row: int) -> str:
-        """Of its bytes; "" if they cannot be had."""
-        try:
-            with self.extraction.media.open(cell) as file:
-                return hashlib.file_digest(file, BLAKE).hexdigest()
-        except MediaError as e:
-            self.counts.breaks(e, self.item.name, row)
-            return ""
 
-    def _extract(self, digest_U: np.ndarray, cells: Sequence[Cell], rows: Sequence[int]) -> np.ndarray:
-        """Store what is new, a shard at a time; which cells failed."""
-        lack_EU = {e: ~self.store.has(e.spec, digest_U) for e in self.extraction.extractors}
-        new = np.flatnonzero(np.any(list(lack_EU.values()), 0))
-        self.counts.reused += len(digest_U) - len(new)
-        lacking = tuple(e for e, lack_U in lack_EU.items() if lack_U.any())
-        requests = [(cells[u], digest_U[u].decode()) for u in new.tolist()]
-        failed_U = np.zeros(len(digest_U), bool)
-        made: dict[int, Features] = {}
-        for done, (u, reply) in enumerate(
-            zip(new.tolist(), replies(Extraction(self.item.modality, lacking, self.extraction.media), requests), strict=True), 1
-        ):
-            if isinstance(reply, MediaError):
-                failed_U[u] = True
-                self.counts.breaks(reply, self.item.name, rows[u])
-            else:
-                made[u] = reply
-            if made and (len(made) == SHARD or done == len(new)):
-                self._save(lacking, digest_U[list(made)], list(made.values()))
-                made = {}
-            self.progress(f"features of {self.item.name}", done, len(new))
-        for extractor in lacking:
-            self.store.merge(extractor.spec)
-        return failed_U
-
-    def _save(self, extractors: Sequence[Extractor], digest_U: np.ndarray, made: Sequence[Features]) -> None:
-        self.counts.decoded += len(made)
-        self.counts.extracted += len(made) * len(extractors)
-        for extractor in extractors:
-            self.store.add(extractor.spec, digest_U, {name: np.stack([f[name] for f in made]) for name in extractor.empty})
+def extract(
+    extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, tuple[Cell, str]]
+) -> dict[int, MediaError]:
+    """Store the features of new cells (path or bytes, and digest), a shard at a time; the errors of those that have none."""
+    errors = {}
+    made: dict[str, Features] = {}
+    for done, (c, reply) in enumerate(zip(new, replies(extraction, list(new.values())), strict=True), 1):
+        if isinstance(reply, MediaError):
+            errors[c] = reply
+        else:
+            made[new[c][1]] = reply
+        if made and (len(made) == SHARD or done == len(new)):
+            for e in extraction.extractors:
+                store.add(e.spec, np.array(list(made), DIGEST), {name: np.stack([f[name] for f in made.values()]) for name in e.empty})
+            counts.decoded += len(made)
+            counts.extracted += len(made) * len(extraction.extractors)
+            made = {}
+        progress(done, len(new))
+    for e in extraction.extractors if new else ():
+        store.merge(e.spec)
+    return errors
 
 
 def replies(extraction: Extraction, requests: Sequence[tuple[Cell, str]]) -> Iterator[Features | MediaError]:

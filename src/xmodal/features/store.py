@@ -1,7 +1,7 @@
 """Features on disk, by content: a folder a spec, in it packs of .npy files sorted by the digest of the cell's bytes.
 
 A pack is written beside, synced and renamed, its manifest last, so it is whole or not there. Packs never change: a merge
-writes their union first and deletes them after, so two processes may add and merge at once and lose nothing.
+writes their union first and then deletes them, so processes may add and merge at once and lose nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -24,7 +25,6 @@ from xmodal.files import beside, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
-TRIES = 1000  # to find no merge under way
 LARGE = 2**28  # bytes that are not copied into memory
 STEP = 4096  # rows copied at once, so that a merge needs little memory
 Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
@@ -42,7 +42,7 @@ class Store:
 
     def packs(self, spec: Spec) -> dict[Path, Pack]:
         """All that is stored under a spec, mapped, the largest first."""
-        for _ in range(TRIES):
+        for _ in range(1000):
             with contextlib.suppress(FileNotFoundError):  # another process has merged between our look and our opening
                 found = {path: opened(path) for path in (self.root / spec.digest).glob("pack-*")}
                 return dict(sorted(found.items(), key=lambda item: -len(item[1]["digest"])))
@@ -50,7 +50,7 @@ class Store:
         raise FileNotFoundError(self.root / spec.digest)
 
     def has(self, spec: Spec, digest_U: np.ndarray) -> np.ndarray:
-        """Which of these cells are stored."""
+        """Which of these cells are stored, [U]."""
         found = [located(pack, digest_U)[1] for pack in self.packs(spec).values()]
         return np.any(found, 0) if found else np.zeros(len(digest_U), bool)
 
@@ -61,23 +61,20 @@ class Store:
         write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", [pack], pack["digest"])
 
     def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Stored cells' features, [U, …]: mapped if a pack holds just these (sorted) cells, else gathered; large ones into a
-        file of their own."""
+        """Stored (sorted) cells' features, [U, …]: mapped if a pack holds just these, else gathered; large ones into a file."""
         packs = list(self.packs(spec).values())
-        for pack in packs:
-            if np.array_equal(pack["digest"], digest_U):
-                return {name: pack[name] for name in empty}
-        out = {name: (array.dtype, (len(digest_U), *array.shape[1:])) for name, array in empty.items()}
-        if sum(kind.itemsize * int(np.prod(shape)) for kind, shape in out.values()) > LARGE:
+        same = next((pack for pack in packs if np.array_equal(pack["digest"], digest_U)), None)
+        if same is None and len(digest_U) * sum(a.itemsize * math.prod(a.shape[1:]) for a in empty.values()) > LARGE:
             view = self.root / spec.digest / f"view-{hashlib.blake2b(digest_U.tobytes(), digest_size=16).hexdigest()}"
             if not view.exists():
                 write(view, packs, digest_U)
-            return {name: array for name, array in opened(view).items() if name in empty}
-        return fill({name: np.empty(shape, kind) for name, (kind, shape) in out.items()}, packs, digest_U)
+            same = opened(view)
+        if same is not None:
+            return {name: same[name] for name in empty}
+        return fill({name: np.empty((len(digest_U), *a.shape[1:]), a.dtype) for name, a in empty.items()}, packs, digest_U)
 
     def merge(self, spec: Spec) -> None:
-        """One file a feature again. A pack more than twice as large as all smaller ones stays: a few new cells do not
-        rewrite a large store."""
+        """One file a feature again, except that a pack more than twice as large as all smaller ones stays as it is."""
         packs = self.packs(spec)
         sizes = [len(pack["digest"]) for pack in packs.values()]
         stay = next((i for i, size in enumerate(sizes) if size <= 2 * sum(sizes[i + 1 :])), len(sizes))
@@ -87,7 +84,7 @@ class Store:
             write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", list(rest.values()), digest_U)
         for path in rest:
             with contextlib.suppress(OSError):  # another process was faster
-                shutil.rmtree(path.rename(beside(path)), ignore_errors=True)
+                shutil.rmtree(path.rename(beside(path)))
         for path in (self.root / spec.digest).glob(".*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > LITTER:
@@ -95,16 +92,15 @@ class Store:
 
 
 def write(path: Path, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
-    """One pack of these cells out of others, whole or not at all."""
-    features = {name: array for name, array in packs[0].items() if name != "digest"}
+    """A pack of these cells out of others, whole or not at all."""
+    shapes = {n: (a.dtype, (len(digest_U), *a.shape[1:])) for n, a in packs[0].items() if n != "digest"}
     with swap_folder(path) as new:
         np.save(new / "digest.npy", digest_U, allow_pickle=False)
-        shapes = {name: (array.dtype, (len(digest_U), *array.shape[1:])) for name, array in features.items()}
         mapped = {name: open_memmap(new / f"{name}.npy", "w+", kind, shape) for name, (kind, shape) in shapes.items()}
         fill(dict(mapped), packs, digest_U)
         for array in mapped.values():
             array.flush()
-        write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(features)})
+        write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(mapped)})
 
 
 def opened(path: Path) -> Pack:
@@ -125,9 +121,7 @@ def fill(out: dict[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray
     for pack in packs:
         at_U, there_U = located(pack, digest_U)
         found_U |= there_U
-        where = np.flatnonzero(there_U)
-        for start in range(0, len(where), STEP):
-            some = where[start : start + STEP]
+        for some in np.split(np.flatnonzero(there_U), range(STEP, int(there_U.sum()), STEP)):
             for name, array in out.items():
                 array[some] = np.asarray(pack[name])[at_U[some]]
     if not found_U.all():

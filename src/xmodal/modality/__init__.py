@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
 
+@runtime_checkable
 class Modality(Protocol):
     """`family`: media cells are opened and extracted; text and plain cells are their own features."""
 
@@ -54,36 +55,31 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
     roles = [name for name in (job.target, job.group, job.split, *job.id) if name]
     for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
         table.column(name)
+    for kind in job.modality.values():
+        registered("modalities", MODALITIES, kind)
     found: dict[str, Reading] = {}
-    left: dict[str, str] = {}
-    unread: dict[str, ConfigError] = {}
+    said: list[str] = []
+    wrong: ConfigError | None = None
     for name, column in zip(table.data.column_names, table.data.columns, strict=True):
         if name in roles or name in job.ignore or (job.use and name not in job.use):
             continue
-        kind = job.modality.get(name)
-        try:
-            reading = None if constant(column) else forced(kind) if kind else recognise(column, media)
-        except ConfigError as e:
-            unread[name] = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do)
-            continue
-        why = constant(column) if reading is None else None if kind or name in job.use else no_feature(name, reading, column)
-        if why or reading is None:
-            left[name] = str(why)
-        else:
-            found[name] = replace(reading, column=name)
-    if unread and not any(family(r) == "media" for r in found.values()):
-        raise next(iter(unread.values()))  # where no column's files open, the folder must be wrong
-    left |= {name: e.got for name, e in unread.items()}
-    said = [f"column {name!r} is left out: {why}" for name, why in left.items()]
+        why = constant(column)
+        if not why and name in job.modality:
+            found[name] = Guess.of(1.0, job.modality[name], "asked for by --modality").reading
+        elif not why:
+            try:
+                found[name] = recognise(column, media)
+                why = None if name in job.use else no_feature(name, found[name], column)
+            except ConfigError as e:
+                wrong, why = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), e.got
+        if why:
+            found.pop(name, None)
+            said.append(f"column {name!r} is left out: {why}")
+    if wrong and not any(family(r) == "media" for r in found.values()):
+        raise wrong  # where no column's files open, the folder must be wrong
     if not found:
         raise ConfigError("a column to learn from", "; ".join(said) or "none besides the roles", "name one with --use")
-    return found, said
-
-
-def forced(kind: str) -> Reading:
-    """The reading that --modality asks for."""
-    registered("modalities", MODALITIES, kind)
-    return Guess.of(1.0, kind, "asked for by --modality").reading
+    return {name: replace(reading, column=name) for name, reading in found.items()}, said
 
 
 def recognise(column: pa.ChunkedArray, media: Media) -> Reading:
@@ -123,20 +119,17 @@ def no_feature(name: str, reading: Reading, column: pa.ChunkedArray) -> str | No
 def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:
     """A media or text column is an input; plain columns form the named groups, the rest one more. Raises ConfigError."""
     found = [Input(f"{MAIN}.{n}", r.modality, (n,)) for n, r in readings.items() if family(r) != "plain"]
-    rest = [n for n, r in readings.items() if family(r) == "plain"]
-    taken = {i.name for i in found} | set(job.input)
-    groups: dict[str, list[str]] = {}
-    for name, pattern in job.input.items():
-        if name in (i.name for i in found):
-            raise ConfigError("a name for a group that no column has", f"--input {name}={pattern}", "choose another")
+    rest = [n for n in readings if n not in {i.name for i in found}]
+    spare = next(n for n in ("table", "columns", "plain columns") if n not in {i.name for i in found} | set(job.input))
+    for name, pattern in {**job.input, **({spare: "*"} if rest else {})}.items():
         wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
-        groups[name] = [n for n in rest if (n == pattern if pattern in readings else wild.fullmatch(n))]
-        if not groups[name]:
+        group = tuple(n for n in rest if (n == pattern if pattern in readings else wild.fullmatch(n)))
+        if name in {i.name for i in found}:
+            raise ConfigError("a name for a group that no input has", f"--input {name}={pattern}", "choose another")
+        if name in job.input and not group:
             raise unknown("plain column", pattern, rest)
-        rest = [n for n in rest if n not in groups[name]]
-    if rest:
-        groups[next(n for n in ("table", "columns", "plain columns") if n not in taken)] = rest
-    found += [Input(f"{MAIN}.{n}", "table", tuple(c), tuple(readings[x].modality for x in c)) for n, c in groups.items()]
+        rest = [n for n in rest if n not in group]
+        found += [Input(f"{MAIN}.{name}", "table", group, tuple(readings[n].modality for n in group))] if group else []
     known = {i.name for i in found} | {i.modality for i in found}
     for name in set(job.encoder) - known:
         raise unknown("input or modality", name, known)

@@ -41,10 +41,9 @@ class Picture:
         with warnings.catch_warnings(action="error", category=Pillow.DecompressionBombWarning):
             try:
                 return Pillow.open(io.BytesIO(self.data), formats=FORMATS)
-            except BOMB as e:
-                raise MediaError("too many pixels", self.name, "make it smaller") from e
-            except DAMAGE as e:
-                raise MediaError(f"not a picture of kind {', '.join(FORMATS)}", self.name) from e
+            except (*BOMB, *DAMAGE) as e:
+                reason = "too many pixels" if isinstance(e, BOMB) else f"not a picture of kind {', '.join(FORMATS)}"
+                raise MediaError(reason, self.name) from e
 
     @cached_property
     def digest(self) -> str:
