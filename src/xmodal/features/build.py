@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,10 @@ SHARD = 512  # cells after which what was extracted is safe on the disk
 BLAKE = partial(hashlib.blake2b, digest_size=16)
 TYPES = {"number": np.float64, "category": np.uint64, "date": np.float64}
 Readings = Mapping[str, Reading]
+Inputs = Mapping[Key, Input]
 Extractors = Mapping[Key, Sequence[Extractor]]
+Columns = dict[Key, FeatureColumn]
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,21 +46,15 @@ class Counts:
 
 
 def build(
-    table: Table,
-    readings: Readings,
-    inputs: Mapping[Key, Input],
-    extractors: Extractors,
-    media: Media,
-    store: Store | None = None,
+    table: Table, readings: Readings, inputs: Inputs, extractors: Extractors, media: Media, store: Store | None = None,
     progress: Progress = lambda *_: None,
-) -> tuple[dict[Key, FeatureColumn], Counts]:
+) -> tuple[Columns, Counts]:  # fmt: skip
     """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one."""
     counts = Counts()
     columns = {}
     for key, item in inputs.items():
-        held = {
-            n: table.column(n) if n in table.data.column_names else pa.chunked_array([pa.nulls(table.data.num_rows)]) for n in item.columns
-        }
+        none = pa.chunked_array([pa.nulls(table.data.num_rows)])
+        held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
@@ -86,7 +83,7 @@ def plain(item: Input, values: Sequence[Any], state_BP: np.ndarray) -> FeatureCo
 def hashed(names: pa.ChunkedArray | list[str | None]) -> np.ndarray:
     """blake2b-64 of each name, never 0; 0 for none."""
     cells, row = distinct(names) if isinstance(names, pa.ChunkedArray) else (names, np.arange(len(names)))
-    digests = (b"" if c is None else hashlib.blake2b(c.encode(), digest_size=8).digest() for c in cells)
+    digests = (b"" if c is None else hashlib.blake2b(c.encode(errors="replace"), digest_size=8).digest() for c in cells)
     return np.array([max(int.from_bytes(d, "little"), 1) if d else 0 for d in digests], np.uint64)[row]
 
 
@@ -108,7 +105,7 @@ def media_column(
     rows = np.flatnonzero(state_B == State.PRESENT)
     used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
     row_C = rows[first_C].tolist()
-    digests = [digest_of(cells[c], extraction.media) for c in used_C.tolist()]
+    digests = [attempt(digest_of, cells[c], extraction.media) for c in used_C.tolist()]
     errors = {c: d for c, d in enumerate(digests) if isinstance(d, MediaError)}
     digest_C = np.array(["" if c in errors else d for c, d in enumerate(digests)], DIGEST)
     digest_U, first_U = np.unique(digest_C[digest_C != b""], return_index=True)
@@ -128,11 +125,16 @@ def media_column(
     return join([FeatureColumn(features, {}, row_B[:, None], state_B, (spec,)) for spec, features in made])
 
 
-def digest_of(cell: Cell, media: Media) -> str | MediaError:
-    """Of its bytes."""
+def digest_of(cell: Cell, media: Media) -> str:
+    """Of its bytes. Raises MediaError."""
+    with media.open(cell) as file:
+        return hashlib.file_digest(file, BLAKE).hexdigest()
+
+
+def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:
+    """What it returns, or the MediaError that it raises."""
     try:
-        with media.open(cell) as file:
-            return hashlib.file_digest(file, BLAKE).hexdigest()
+        return action(*arguments)
     except MediaError as e:
         return e
 
@@ -162,42 +164,35 @@ def extract(
 
 def replies(extraction: Extraction, requests: Sequence[tuple[Cell, str]]) -> Iterator[Features | MediaError]:
     """Each cell's features or error, in order; by workers if there are many."""
-    if len(requests) > FEW:
-        with Pool(extraction) as pool:
-            for start in range(0, len(requests), SHARD):
-                yield from pool.map(requests[start : start + SHARD])
+    if len(requests) <= FEW:
+        yield from (attempt(extraction.one, *request) for request in requests)
         return
-    for cell, digest in requests:
-        try:
-            yield extraction.one(cell, digest)
-        except MediaError as e:
-            yield e
+    with Pool(extraction) as pool:
+        for start in range(0, len(requests), SHARD):
+            yield from pool.map(requests[start : start + SHARD])
 
 
-def build_row(
-    cells: Mapping[str, Cell], readings: Readings, inputs: Mapping[Key, Input], extractors: Extractors, media: Media
-) -> dict[Key, FeatureColumn]:
+def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
     """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
     columns = {}
     for key, item in inputs.items():
         values, states = zip(*(readings[name].cell(cells.get(name)) for name in item.columns), strict=True)
-        if item.modality == "table":
-            columns[key] = plain(item, [[v] for v in values], np.array([states]))
-            continue
         dense: Features = {}
         ragged = {}
         state = states[0]
+        if item.modality == "table":
+            columns[key] = plain(item, [[v] for v in values], np.array([states]))
+            continue
         if item.modality == "text":
-            content = (values[0] or "").encode()
+            content = (values[0] or "").encode(errors="replace")
             ragged["text"] = np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)])
         else:
             dense = {name: array for e in extractors[key] for name, array in e.empty.items()}
-            try:
-                if state == State.PRESENT:
-                    made = Extraction(item.modality, tuple(extractors[key]), media).one(values[0])
-                    dense = {name: array[None] for name, array in made.items()}
-            except MediaError:
+            made = attempt(Extraction(item.modality, tuple(extractors[key]), media).one, values[0]) if state == State.PRESENT else {}
+            if isinstance(made, MediaError):
                 state = State.BROKEN
+            else:
+                dense |= {name: array[None] for name, array in made.items()}
         row_BK = np.array([[0 if state == State.PRESENT else -1]])
         columns[key] = FeatureColumn(dense, ragged, row_BK, np.array([state], np.int8))
     return columns

@@ -120,12 +120,9 @@ class Pool:
     def _start(self) -> Any:
         """In its own session, so that Ctrl-C reaches the caller alone. It ends when its input does."""
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-        command, pipe, env = (
-            [sys.executable, "-P", "-m", "xmodal.features.worker"],
-            subprocess.PIPE,
-            {**os.environ, **ONE_THREAD, "PYTHONPATH": path},
-        )
-        worker: Any = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env, start_new_session=True)
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        command, env = [sys.executable, "-P", "-m", "xmodal.features.worker"], {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+        worker: Any = subprocess.Popen(command, env=env, **pipes)
         self.deadlines[worker] = np.inf
         try:
             send(worker.stdin, self.extraction.to_json(), {})
