@@ -95,7 +95,7 @@ class Learner:
         self.report = {
             "target": answer.task.name, "task": answer.task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings), "counts": ready.loaded.counts.to_json(),
+            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings), "counts": {n: getattr(ready.loaded.counts, n) for n in ("decoded", "extracted", "reused")},
             "cpu_seconds": time.process_time() - start,
         }  # fmt: skip
         rows = {"identity": identities(ready.opened, self.job), "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8)}

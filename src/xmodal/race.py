@@ -154,14 +154,12 @@ class Race:
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
             scored, fold_Q = rows, self.fold(rows)
-            for f in range(fold_Q.max() + 1):
-                self.lap(
-                    entries, rows[fold_Q != f], rows[fold_Q == f], np.flatnonzero(fold_Q == f), len(rows), views, (f, fold_Q.max() + 1)
-                )
+            for f in range(count := int(fold_Q.max()) + 1):
+                self.lap(entries, rows[fold_Q != f], scored, fold_Q == f, views, (f, count))
                 self.data.forget()
         else:
             train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
-            self.lap(entries, train, scored, np.arange(len(scored)), len(scored), views, (0, 1))
+            self.lap(entries, train, scored, np.ones(len(scored), bool), views, (0, 1))
         outcome = self.pool(entries, scored, views)
         return self.refit(outcome, rows) if small else outcome
 
@@ -170,10 +168,9 @@ class Race:
         count = min(self.job.training.folds, max(2, len(np.unique(self.groups[rows]))))
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
-    def lap(
-        self, entries: list[Entry], train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int], lap: tuple[int, int]
-    ) -> None:
-        """Fit every candidate on `train`, score it on `valid`; `at`: where those stand among the scored rows."""
+    def lap(self, entries: list[Entry], train: Rows, scored: Rows, at: np.ndarray, views: Sequence[int], lap: tuple[int, int]) -> None:
+        """Fit every candidate on `train` and score it on the scored rows that `at` marks."""
+        valid = scored[at]
         for number, entry in enumerate(entries):
             self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
             expert, start = entry.candidate.build(self.task), time.process_time()
@@ -181,7 +178,7 @@ class Race:
             middle = time.process_time()
             member = Member(entry.candidate.name, expert, entry.candidate.bits)
             for view, z in member.scores(self.task, self.inputs, self.data, valid, views).items():
-                entry.z.setdefault(view, np.zeros((scored, z.shape[1])))[at] = z
+                entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
             entry.seconds += middle - start
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
             entry.expert = expert
@@ -241,21 +238,13 @@ class Race:
         data = self.data.offset(self.task.name, offset_BC)
         settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean"}
         entry = Entry(Candidate("correction", "correction", self.inputs, settings, full))
-        fold_Q = self.fold(scored)
-        for f in range(fold_Q.max() + 1):
-            away, at = scored[fold_Q != f], np.flatnonzero(fold_Q == f)
-            self.lap_correction(entry, data, away, scored[at], at, len(scored), views)
+        fold_Q, race = self.fold(scored), replace(self, data=data, progress=lambda stage, done, total: None)
+        for f in range(int(fold_Q.max()) + 1):
+            race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (0, 1))
         entry.expert = entry.candidate.build(self.task)
         budget = replace(self.budget, epochs=round(statistics.median(entry.rounds)))
         entry.expert.fit(data, scored, None, budget, self.job.seed)
         return entry
-
-    def lap_correction(
-        self, entry: Entry, data: TableData, train: Rows, valid: Rows, at: np.ndarray, scored: int, views: Sequence[int]
-    ) -> None:
-        """One fold of the correction."""
-        race = replace(self, data=data, progress=lambda stage, done, total: None)
-        race.lap([entry], train, valid, at, scored, views, (0, 1))
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows, for exactly the folds' median epoch; the correction has seen them all."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xmodal.job import Key, State
@@ -70,7 +70,7 @@ class Joint:
     penalty_B: Float[Tensor, "B"] | None = None  # KL, L0, expert load: an extra loss
 
     @classmethod
-    def of(cls, summary_BD: Float[Tensor, "B D"], tokens: dict[Key, Tokens], kept: Sequence[Shaped[Tensor, "B n D"]] = (),
+    def of(cls, summary_BD: Float[Tensor, "B D"], tokens: dict[Key, Tokens], kept: Sequence[Float[Tensor, "B _ D"]] = (),
            penalty_B: Float[Tensor, "B"] | None = None) -> Joint:  # fmt: skip
         """Summary first, then `kept`: one new vector for each token of each input, or () to keep none."""
         inputs = tuple(tokens)

@@ -51,7 +51,7 @@ class Boosted(Classic):
                     break
         return self.keep(model, used, classes)
 
-    def keep(self, model: HistGradientBoostingClassifier, rounds: int, classes: np.ndarray) -> int:
+    def keep(self, model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, rounds: int, classes: np.ndarray) -> int:
         """The first rounds as arrays."""
         trees = [tree.nodes for one in model._predictors[:rounds] for tree in one]
         self.config = {"trees_a_round": len(model._predictors[0])}

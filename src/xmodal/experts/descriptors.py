@@ -23,6 +23,7 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 DIMS = 30
 COMPONENTS = 128
 TERMS = (20_000, 60_000)  # of words and pairs of words; of characters
+BLOCKS = ("hog", "colour")  # of a picture's descriptor; each gets the same total variance
 RARE = 2  # categories and terms seen less often are not kept
 
 
@@ -107,7 +108,8 @@ class ImageDescriptor(Descriptor):
         if len(x_UF) < 2:
             return Fitted({}, {"mean": np.zeros(x_UF.shape[1], np.float32), "components": np.zeros((x_UF.shape[1], 1), np.float32)})
         mean, deviation = x_UF.mean(0), x_UF.std(0)
-        scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        block = np.concatenate([np.full(train.dense[n].shape[1], train.dense[n].shape[1] ** -0.5) for n in BLOCKS])
+        scale = np.where(deviation > 1e-6, block / np.maximum(deviation, 1e-6), 0.0)
         pca = PCA(min(COMPONENTS, *x_UF.shape), svd_solver="auto", random_state=seed).fit((x_UF - mean) * scale)
         common = 1 / max(float(np.sqrt(pca.explained_variance_.mean())), 1e-6)
         return Fitted({}, {"mean": mean, "components": (pca.components_.T * scale[:, None] * common).astype(np.float32)})
@@ -121,7 +123,7 @@ class ImageDescriptor(Descriptor):
 
 def stacked(column: FeatureColumn) -> np.ndarray:
     """What the extractor made of a picture, side by side, [U, F]."""
-    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in ("hog", "colour")], 1)
+    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in BLOCKS], 1)
 
 
 class PlainDescriptor(Descriptor):

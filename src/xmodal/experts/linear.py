@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from xmodal.experts.base import Data
@@ -36,7 +37,7 @@ class Linear(Classic):
         self.arrays = kept
         return used
 
-    def solve(self, x: np.ndarray, y: np.ndarray, strength: float) -> None:
+    def solve(self, x: csr_matrix, y: np.ndarray, strength: float) -> None:
         """The coefficients at one strength."""
         if self.task.kind != "classify":
             model = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4).fit(x, y)
@@ -51,14 +52,14 @@ class Linear(Classic):
         weight, bias = model.coef_ * sign / (2 if len(classes) == 2 else 1), model.intercept_ * sign[:, 0] / (2 if len(classes) == 2 else 1)
         self.arrays = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "classes": classes}
 
-    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+    def loss(self, x: csr_matrix, y: np.ndarray) -> float:
         """Mean log-loss or squared error."""
         score = self.decide(x)
         if self.task.kind != "classify":
             return float(((score[:, 0] - y) ** 2).mean())
         return float(-self.task.pool(score)[np.arange(len(y)), y].mean())
 
-    def decide(self, x: np.ndarray) -> np.ndarray:
+    def decide(self, x: csr_matrix) -> np.ndarray:
         """Softmax of the linear score, or the score."""
         z = np.asarray(x @ self.arrays["weight"].T) + self.arrays["bias"]
         if self.task.kind != "classify":
