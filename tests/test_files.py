@@ -15,7 +15,7 @@ def test_write_beside_is_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with write_beside(path) as new:
         new.write_text("first")
-    with pytest.raises(KeyboardInterrupt), write_beside(path) as new:
+    with pytest.raises(KeyboardInterrupt), write_beside(path) as new:  # noqa: PT012
         new.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "first"
@@ -28,7 +28,7 @@ def test_swap_folder_is_whole_or_not_at_all(tmp_path: Path) -> None:
         with swap_folder(path) as new:
             (new / "sub").mkdir()
             (new / "sub" / "file").write_text(content)
-    with pytest.raises(KeyboardInterrupt), swap_folder(path) as new:
+    with pytest.raises(KeyboardInterrupt), swap_folder(path) as new:  # noqa: PT012
         (new / "file").write_text("half")
         raise KeyboardInterrupt
     assert (path / "sub" / "file").read_text() == "two"

@@ -17,7 +17,6 @@ import pyarrow as pa
 from xmodal.errors import TableError, unknown
 from xmodal.job import Json, State
 
-WHITE = " \t\r\n\f\v\u00a0\u3000\ufeff"  # spelled out, so that Arrow and Python strip the same
 GAPS = ("na", "n/a", "null", "nan", "none", "-")  # in any case; in columns otherwise of numbers or dates
 NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI]nf(?:inity)?)")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9:]+)?)?")
@@ -125,20 +124,13 @@ def text_of(cell: Any) -> str | None:
         cell = int(cell)
     text = cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else str(cell)
     whole = re.fullmatch(WHOLE, text)
-    return (whole[1] if whole else text) if text.strip(WHITE) else None
+    return (whole[1] if whole else text) if text.strip() else None
 
 
 def canonical(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as canonical text, cell by cell as `text_of`; null where there is none."""
-    import pyarrow.compute as pc
-
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        cells, row = distinct(values)
-        return pa.chunked_array([pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))])
-    text = pc.replace_substring_regex(values, pattern=f"^{WHOLE}$", replacement=r"\1").cast(pa.string())
-    return pc.if_else(pc.equal(pc.utf8_trim(text, characters=WHITE), ""), pa.scalar(None, pa.string()), text)
+    """A column as canonical text; null where there is none."""
+    cells, row = distinct(values)
+    return pa.chunked_array([pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))])
 
 
 def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
@@ -188,7 +180,7 @@ class Reading:
         if self.modality in ("category", "text"):
             cell = text_of(cell)
         measure = MEASURES.get(self.modality)
-        text = cell.strip(WHITE) if isinstance(cell, str) else cell
+        text = cell.strip() if isinstance(cell, str) else cell
         if text in (None, "") or text != text or (measure and str(text).lower() in self.options.get("gaps", GAPS)):  # type: ignore[operator]
             return np.nan if measure else None, State.MISSING
         if measure is None:
@@ -203,7 +195,6 @@ class Reading:
         """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""
         if self.modality in ("category", "text"):
             values = canonical(values)
-            return values, np.where(values.is_null().to_numpy(), State.MISSING, State.PRESENT).astype(np.int8)
         cells, row = distinct(values)
         value, state_U = zip(*(self.cell(cell) for cell in cells), strict=True)
         parsed = pa.chunked_array([np.array(value)[row]]) if self.modality in MEASURES else values

@@ -172,7 +172,8 @@ def test_a_row_alone_equals_the_row_in_its_table(tmp_path: Path, draw: Draw) -> 
 
 
 def test_a_column_that_is_gone_is_all_missing(tmp_path: Path) -> None:
-    inputs = {**PICTURE, "main.words": Input("main.words", "text", ("w",)), "main.table": Input("main.table", "table", ("n", "c"), ("number", "category"))}
+    plain = Input("main.table", "table", ("n", "c"), ("number", "category"))
+    inputs = {**PICTURE, "main.words": Input("main.words", "text", ("w",)), "main.table": plain}
     readings = {n: Reading(n, k) for n, k in {"pic": "image", "w": "text", "n": "number", "c": "category"}.items()}
     made, counts = build(Table(pa.table({"other": [1, 2]}), "t"), readings, inputs, BOTH, Media(()), Store(tmp_path))
     assert not counts.broken

@@ -13,6 +13,7 @@ from xmodal.modality import inputs, readings
 from xmodal.table import Table, read_table
 
 NOWHERE = Media(())
+ALL = Job()
 WORDS = ["red", "green", "blue", "dark", "light", "old", "new", "big", "small", "round", "flat", "soft", "hard", "wet", "dry"]
 
 
@@ -20,7 +21,7 @@ def table(**columns: list[object]) -> Table:
     return Table(pa.table({name: pa.array(values) for name, values in columns.items()}), "test")
 
 
-def kinds(data: Table, job: Job = Job(), media: Media = NOWHERE) -> dict[str, str]:
+def kinds(data: Table, job: Job = ALL, media: Media = NOWHERE) -> dict[str, str]:
     return {name: reading.modality for name, reading in readings(data, job, media)[0].items()}
 
 
@@ -43,8 +44,8 @@ def test_kinds_of_plain_columns() -> None:
     got, said = readings(data, Job(), NOWHERE)
     assert not said
     assert {name: r.modality for name, r in got.items()} == {
-        "number": "number", "gaps": "number", "infinite": "number", "date": "date", "padded": "category", "sex": "category", "flag": "category",
-        "sentence": "text", "title": "text", "truth": "category", "answer": "category", "chinese": "text",
+        "number": "number", "gaps": "number", "infinite": "number", "date": "date", "padded": "category", "sex": "category",
+        "flag": "category", "sentence": "text", "title": "text", "truth": "category", "answer": "category", "chinese": "text",
     }  # fmt: skip
     assert "'NA' counts as a gap (1 cells)" in got["gaps"].reason
     assert "'null' counts as a gap (1 cells)" in got["gaps"].reason
@@ -76,7 +77,8 @@ def test_what_is_left_out_is_said() -> None:
 
 
 def test_roles_use_ignore_and_modality() -> None:
-    columns = table(a=["1", "2"] * 9, b=["u", "v"] * 9, group=["g", "h"] * 9, part=["train", "test"] * 9, key=["k1", "k2"] * 9, y=["n", "p"] * 9)
+    cells = {"a": ["1", "2"], "b": ["u", "v"], "group": ["g", "h"], "part": ["train", "test"], "key": ["k1", "k2"], "y": ["n", "p"]}
+    columns = table(**{name: two * 9 for name, two in cells.items()})
     job = Job(target="y", group="group", split="part", id=("key",))
     assert kinds(columns, job) == {"a": "number", "b": "category"}
     assert kinds(columns, Job(use=("b",))) == {"b": "category"}
@@ -116,7 +118,8 @@ def test_pictures(photos: Path) -> None:
 
 
 def test_inputs() -> None:
-    columns = table(**{"a": ["1", "2"] * 9, "b*": ["1", "2"] * 9, "b1": ["u", "v"] * 9, "table": [f"some words and number {i}" for i in range(18)]})
+    words = [f"some words and number {i}" for i in range(18)]
+    columns = table(**{"a": ["1", "2"] * 9, "b*": ["1", "2"] * 9, "b1": ["u", "v"] * 9, "table": words})
     got = readings(columns, Job(), NOWHERE)[0]
     made = inputs(got, Job(encoder={"text": "bilstm", "columns": "plain"}))
     assert made == {
@@ -126,7 +129,8 @@ def test_inputs() -> None:
     assert inputs(got, Job(input={"g": "b*"}))["main.g"].columns == ("b*",)  # a column of just that name: no wildcard
     named = inputs(got, Job(input={"g": "b1", "rest": "*"}))
     assert [(i.name, i.columns) for i in named.values()] == [("table", ("table",)), ("g", ("b1",)), ("rest", ("a", "b*"))]
-    for wrong, said in ((Job(input={"g": "c*"}), "plain column"), (Job(input={"table": "a"}), "another"), (Job(encoder={"txt": "x"}), "did you mean 'text'")):
+    wrongs = {"plain column": Job(input={"g": "c*"}), "another": Job(input={"table": "a"}), "mean 'text'": Job(encoder={"txt": "x"})}
+    for said, wrong in wrongs.items():
         with pytest.raises(ConfigError, match=said):
             inputs(got, wrong)
 
@@ -138,9 +142,9 @@ def test_real_tables(xmodal_data: Path) -> None:
                       "days_since_onset": "number", "temperature": "number", "pO2_saturation": "number", "leukocyte_count": "number",
                       "neutrophil_count": "number", "lymphocyte_count": "number"},
         "imdb_genre": {"Rank": "number", "Title": "text", "Description": "text", "Director": "text", "Actors": "text", "Year": "number",
-                       "Runtime (Minutes)": "number", "Rating": "number", "Votes": "number", "Revenue (Millions)": "number", "Metascore": "number"},
+                       "Runtime (Minutes)": "number", "Rating": "number", "Votes": "number", "Metascore": "number"},
         "tweets_sentiment": {"image": "image", "text": "text"},
-        "fashion_products": {"image": "image", "title": "text", "gender": "category", "colour": "category", "product_type": "category"},
+        "fashion_products": {"image": "image", "title": "text", "gender": "category", "colour": "category"},
         "av_digits": {"image": "image", "speaker": "category", "duration_s": "number", "label": "number"},
     }  # fmt: skip
     for name, columns in wanted.items():

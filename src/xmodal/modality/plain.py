@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.media import Media
-from xmodal.table import DATE, GAPS, NUMBER, WHITE, Guess, distinct
+from xmodal.table import DATE, GAPS, NUMBER, Guess, distinct
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 
@@ -43,7 +43,7 @@ class Measure:
         gaps = {}
         fitting = 0
         for i, cell in enumerate(cells[:-1]):
-            text = cell.strip(WHITE) if isinstance(cell, str) else cell
+            text = cell.strip() if isinstance(cell, str) else cell
             if self.fits(text):
                 fitting += 1
             elif text not in ("", None) and str(text).lower() not in GAPS:
