@@ -122,7 +122,7 @@ def load(folder: Path) -> Model:
 
 def as_input(plain: dict[str, Any]) -> Input:
     """An input from JSON."""
-    return Input(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+    return Input(plain["key"], plain["modality"], tuple(plain["columns"]), tuple(plain["kinds"]), plain["encoder"])
 
 
 def read_member(folder: Path, number: int, plain: dict[str, Any], task: Any, inputs: Mapping[str, Input]) -> Member:

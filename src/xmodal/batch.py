@@ -92,7 +92,7 @@ class Batch:
 def move(examples: Examples, device: str) -> Examples:
     """The same examples on another device."""
     rows, *rest = examples
-    return Examples(tuple(None if r is None else r.to(device) for r in rows), *(None if t is None else t.to(device) for t in rest))  # type: ignore[arg-type,union-attr]
+    return Examples(tuple(None if r is None else r.to(device) for r in rows), *(None if t is None else t.to(device) for t in rest))  # type: ignore[arg-type]
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ import torch
 
 from xmodal import artefact, evaluate, splits
 from xmodal.errors import ConfigError, UserError
+from xmodal.evaluate import Judge
 from xmodal.experts.data import TableData
 from xmodal.features import build_row
 from xmodal.job import Budget, Job, Json, Progress, Rows
@@ -95,7 +96,8 @@ class Learner:
         self.report = {
             "target": answer.task.name, "task": answer.task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings), "counts": {n: getattr(ready.loaded.counts, n) for n in ("decoded", "extracted", "reused")},
+            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings),
+            "counts": {n: getattr(ready.loaded.counts, n) for n in ("decoded", "extracted", "reused")},
             "cpu_seconds": time.process_time() - start,
         }  # fmt: skip
         rows = {"identity": identities(ready.opened, self.job), "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8)}
@@ -207,9 +209,9 @@ class Learner:
         race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
         return race.run(train, valid), data
 
-    def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> tuple[evaluate.Judge, np.ndarray]:
+    def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> tuple[Judge, np.ndarray]:
         metric = main_metric(task.kind, task.width, self.job.metric)
-        return evaluate.Judge.on(task, data.examples[task.name], rows, groups, metric, self.job.seed)
+        return Judge.on(task, data.examples[task.name], rows, groups, metric, self.job.seed)
 
     def _again(self, source: Any, progress: Progress) -> tuple[Opened, TableData, list[str]]:
         model = self.model

@@ -59,13 +59,13 @@ class Pool:
         reads_E = np.array(self.reads, np.int64)
         single_E = popcount(reads_E) == 1
         if present.bit_count() <= 1:
-            return (single_E & (reads_E == present)).astype(float)
+            return np.asarray(single_E & (reads_E == present), float)
         usable_E = np.where(single_E, reads_E & present > 0, popcount(reads_E & present) >= 2)
         return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
 
     def calibrated(self, e: int, z_QC: np.ndarray, residual: bool) -> np.ndarray:
         """z'_e = t_e (z_e - prior); a correction's is z' already."""
-        return z_QC if residual else np.asarray(self.temperature_E[e] * (z_QC - self.prior_C))
+        return np.asarray(z_QC if residual else self.temperature_E[e] * (z_QC - self.prior_C))
 
     def add(self, z_EQC: list[np.ndarray], present_Q: np.ndarray, missing_QM: np.ndarray) -> np.ndarray:
         """z(S), [Q, C], from the calibrated z'_e."""

@@ -128,7 +128,7 @@ class Classify(Task):
         return replace(self, fitted=Fitted(config))
 
     def pool(self, score: np.ndarray) -> np.ndarray:
-        floor = 1.0 / (float(np.sum(self.config["counts"])) + self.width)  # type: ignore[arg-type]
+        floor = 1.0 / (float(np.sum(self.config["counts"])) + self.width)
         return np.asarray(np.log(np.maximum(score, floor)))
 
     def unpool(self, z: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,42 +30,43 @@ class Preparer(Protocol):
 class Data(Protocol):
     """One table at fit, or the rows at predict. All row numbers are positions in it."""
 
-    columns: Mapping[Key, FeatureColumn]
-    examples: Mapping[TaskName, Examples]
+    @property
+    def columns(self) -> Mapping[Key, FeatureColumn]: ...
+    @property
+    def examples(self) -> Mapping[TaskName, Examples]: ...
 
     def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
         """Fitted on THESE rows (a fold's), applied to the whole column; cached by them."""
-        ...
 
     def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted) -> FeatureColumn:
         """The whole column under a fitted part; cached by the part's digest, so equal parts are computed once."""
-        ...
 
 
-@runtime_checkable
-class Expert(Protocol):
+class Expert(ABC):
     """Built with the tasks it answers, the inputs it may read and its settings (plain values, saved with it)."""
 
-    name: str  # of the class in the registry, as in an artefact
+    name: ClassVar[str]  # in the registry, and in an artefact
     family: ClassVar[Literal["features", "deep", "hybrid"]]
-    tasks: Mapping[TaskName, Task]
-    inputs: Mapping[Key, Input]
-    settings: Settings
 
-    def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None: ...
+    def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
+        self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
 
+    @abstractmethod
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Learn on `rows`; returns the epochs or trees used. `valid` None: exactly `budget.epochs`."""
-        ...
 
-    def fitted(self) -> Fitted: ...
+    @abstractmethod
+    def fitted(self) -> Fitted:
+        """All that an artefact needs of it."""
 
     @classmethod
-    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Any: ...
+    @abstractmethod
+    def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Expert:
+        """Inverse of `fitted`."""
 
+    @abstractmethod
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
         """One prediction a row, in order, as if the hidden inputs had no cell. Reads only `inputs`."""
-        ...
 
 
 def states(data: Data, inputs: Mapping[Key, Input], rows: Rows, hide: frozenset[Key]) -> np.ndarray:

@@ -5,6 +5,8 @@ B rows · F features · T trees · K trees a round
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.ensemble._hist_gradient_boosting.predictor import PREDICTOR_RECORD_DTYPE, TreePredictor
@@ -22,7 +24,7 @@ FEW = 64  # rows: below, the own walk is faster than the library's
 class Boosted(Classic):
     """A round is one tree a class (one in all for two classes and for values)."""
 
-    name = "boosted"
+    name: ClassVar[str] = "boosted"
 
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """STEP rounds at a time until `valid` gets no better, or exactly `budget.epochs`."""

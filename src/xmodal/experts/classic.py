@@ -5,14 +5,14 @@ B rows · F features · C classes
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
-from xmodal.experts.base import Data, Settings, states
+from xmodal.experts.base import Data, Expert, Settings, states
 from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Budget, Input, Json, Key, Rows, State, TaskName, registered
@@ -21,14 +21,13 @@ from xmodal.tasks import Prediction, Task
 COLUMNS = 100  # of a tree's matrix: more cost boosting minutes
 
 
-class Classic(ABC):
+class Classic(Expert):
     """An expert on one task over classic descriptors. `arrays` and `config` are all that its fit leaves."""
 
-    name: str
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "features"
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
-        self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        super().__init__(tasks, inputs, settings)
         (self.task,) = tasks.values()
         self.parts: dict[Key, Fitted] = {}
         self.config: dict[str, Json] = {}
@@ -48,20 +47,17 @@ class Classic(ABC):
         """Probabilities [B, C], or standardised values [B, 1]."""
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
-        """One prediction a row, as if the hidden inputs had no cell."""
         score = self.score(data, rows, hide)
         if self.task.kind != "classify":
             score = self.task.unpool(score)
         return {self.task.name: Prediction(score, states(data, self.inputs, rows, hide))}
 
     def fitted(self) -> Fitted:
-        """All that is needed to predict."""
         parts = {str(i): part for i, part in enumerate(self.parts.values())} | {"model": Fitted(self.config, self.arrays)}
         return Fitted.merge(parts, {"settings": dict(self.settings)})
 
     @classmethod
     def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Classic:
-        """Inverse of `fitted`."""
         expert = cls(tasks, inputs, fitted.config["settings"])  # type: ignore[arg-type]
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}
         model = fitted.part("model")
@@ -84,7 +80,7 @@ class Classic(ABC):
         good_B = examples.weight_R.numpy() > 0
         if self.task.kind == "classify":
             good_B &= examples.y.numpy() >= 0
-        return rows[good_B[rows]]
+        return np.asarray(rows[good_B[rows]])
 
     def target(self, data: Data, rows: Rows) -> np.ndarray:
         """Class indices or standardised values."""

@@ -14,7 +14,7 @@ from xmodal.context import Identity
 from xmodal.encoders import ENCODERS
 from xmodal.encoders.base import Encoder
 from xmodal.errors import ConfigError
-from xmodal.experts.base import Data, Settings, states
+from xmodal.experts.base import Data, Expert, Settings, states
 from xmodal.features.column import Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
@@ -28,16 +28,16 @@ from xmodal.training import SCORED, Objective, RowSampler, Step, Supervised, fit
 CACHED = 20_000  # rows whose tokens are kept, so that other sets of inputs are fused without encoding again
 
 
-class Deep:
+class Deep(Expert):
     """Settings: `kind` descriptor | raw; `fusion`; `training`; `encoder` {name of an encoder: its settings}; `drop`, the
     chance that an input of a row is hidden in training; `augment`, 0 to 1."""
 
-    name = "deep"
+    name: ClassVar[str] = "deep"
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
     fusion, drop = "transformer", {"descriptor": 0.5, "raw": 0.0}
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
-        self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        super().__init__(tasks, inputs, settings)
         self.kind = str(settings.get("kind", "descriptor"))
         self.encoders = {key: choose(value, self.kind) for key, value in self.inputs.items()}
         self.training = build(Training, cast(dict[str, Json], settings.get("training", {})))

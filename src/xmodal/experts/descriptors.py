@@ -59,7 +59,7 @@ class TextDescriptor(Descriptor):
             arrays["components"] = TruncatedSVD(rank, random_state=seed).fit(x_UF).components_.T.astype(np.float32)
         else:
             arrays["components"] = np.zeros((x_UF.shape[1], 1), np.float32)
-        return Fitted({}, arrays, files)
+        return Fitted({"width": x_UF.shape[1]}, arrays, files)
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:

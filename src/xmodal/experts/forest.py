@@ -5,6 +5,8 @@ B rows · F features · T trees · M inputs
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from threadpoolctl import threadpool_limits
@@ -23,7 +25,7 @@ CHUNK = 4096
 class Forest(Classic):
     """Trained on the rows and three copies of them with inputs hidden. Its round is the whole forest."""
 
-    name = "forest"
+    name: ClassVar[str] = "forest"
 
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """All trees at once; there is nothing for `valid` to choose."""

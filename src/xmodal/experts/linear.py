@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -16,12 +18,11 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # 1 / (2 alpha) of the ridge penalty;
 class Linear(Classic):
     """A round is a strength of regularisation: `valid` chooses it."""
 
-    name = "linear"
+    name: ClassVar[str] = "linear"
 
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Strengths from the strongest penalty on, each from the last one's solution, until `valid` gets worse."""
-        widths = {k: sum(len(self.parts[k].arrays[b]) for b in ("words", "characters")) for k, i in self.inputs.items() if i.modality == "text"}
-        self.config = {"terms": dict(widths)}
+        self.config = {"terms": {k: p.config["width"] for k, p in self.parts.items() if "width" in p.config}}
         x, y = linear_matrix(self, data, rows, frozenset()), self.target(data, rows)
         if valid is None:
             self.solve(x, y, STRENGTHS[(budget.epochs or 2) - 1])
@@ -61,11 +62,11 @@ class Linear(Classic):
 
     def decide(self, x: csr_matrix) -> np.ndarray:
         """Softmax of the linear score, or the score."""
-        z = np.asarray(x @ self.arrays["weight"].T) + self.arrays["bias"]
+        z = np.asarray(x @ self.arrays["weight"].T + self.arrays["bias"])
         if self.task.kind != "classify":
             return z
         p = np.exp(z - z.max(1, keepdims=True))
-        return self.spread(p / p.sum(1, keepdims=True), self.arrays["classes"])
+        return self.spread(np.asarray(p / p.sum(1, keepdims=True)), self.arrays["classes"])
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key]) -> np.ndarray:
         return self.decide(linear_matrix(self, data, rows, hide))
