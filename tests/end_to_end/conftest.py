@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-SENTENCES = {0: ["a quiet morning by the lake", "rain fell over the old town"], 1: ["bright lights in the city", "the market opens at noon"]}
+SENTENCES = (("a quiet morning by the lake", "rain fell over the old town"), ("bright lights in the city", "the market opens at noon"))
 
 
 def draw(folder: Path, rows: int, seed: int = 0) -> pd.DataFrame:
@@ -23,7 +23,8 @@ def draw(folder: Path, rows: int, seed: int = 0) -> pd.DataFrame:
         pixels[4:20, 4:20, 0 if red else 2] += 180
         Image.fromarray(pixels).save(folder / f"{row}.png")
         text = f"{SENTENCES[words][random.integers(2)]}, number {row} of the album"
-        found.append({"key": f"{row:03d}", "picture": f"{row}.png", "story": text, "size": random.normal() + label[row], "shop": "xyz"[row % 3]})
+        size = random.normal() + label[row]
+        found.append({"key": f"{row:03d}", "picture": f"{row}.png", "story": text, "size": size, "shop": "xyz"[row % 3]})
     table = pd.DataFrame(found)
     table["label"] = np.where(label, "yes", "no")
     table["value"] = label * 2.0 + table["size"] + 100

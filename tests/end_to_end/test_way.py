@@ -15,7 +15,8 @@ def test_report_is_whole(learner):
     report = learner.report
     assert set(report) >= {"experts", "weights", "verdict", "subsets", "warnings", "counts", "parts"}
     assert report["verdict"]["outcome"] in ("pays", "does_not_pay", "undecided")
-    assert len(report["subsets"]) == 7 and {"picture.linear", "story.linear", "table.linear", "joint.forest"} <= {e["name"] for e in report["experts"]}
+    names = {e["name"] for e in report["experts"]}
+    assert len(report["subsets"]) == 7 and names >= {"picture.linear", "story.linear", "table.linear", "joint.forest"}
     assert sum(report["parts"].values()) == 90
     json.loads(json.dumps(report, allow_nan=False))
 
@@ -33,7 +34,7 @@ def test_saved_and_loaded_says_the_same(learner, table, tmp_path):
 def test_a_row_alone_equals_the_row_in_the_table(learner, table):
     path, rows = table
     whole = learner.predict_proba(path)
-    predictor = Predictor(Learner.__new__(Learner)) if False else Predictor(learner)
+    predictor = Predictor(learner)
     for row in (0, 7):
         cells = rows.iloc[row].to_dict() | {"picture": str(path.parent / rows["picture"][row])}
         predictor.media = predictor.media.__class__((path.parent,))
@@ -51,7 +52,7 @@ def test_regression(table):
     path, _ = table
     learner = Learner(target="value", id="key", ignore="label", training={"epochs": 4, "minimum": 1, "folds": 3}).fit(path)
     found = learner.evaluate(path)["targets"]["value"]
-    assert found["task"] == "regress" and found["metrics"]["r2"] > 0.3 and list(found["metrics"])[0] == "r2"
+    assert found["task"] == "regress" and found["metrics"]["r2"] > 0.3 and next(iter(found["metrics"])) == "r2"
 
 
 def test_crossval(table):
@@ -72,10 +73,10 @@ def test_damage_is_found(learner, tmp_path):
     weights = next((tmp_path / "m" / "experts").rglob("model.safetensors"))
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ArtefactError, match="model.safetensors"):
+    with pytest.raises(ArtefactError, match=r"model\.safetensors"):
         Learner.load(tmp_path / "m")
     weights.unlink()
-    with pytest.raises(ArtefactError, match="model.safetensors"):
+    with pytest.raises(ArtefactError, match=r"model\.safetensors"):
         Learner.load(tmp_path / "m")
     with pytest.raises(ArtefactError, match="fit --out"):
         Learner.load(tmp_path)
@@ -85,7 +86,7 @@ def test_a_newer_format_is_named(learner, tmp_path):
     learner.save(tmp_path / "m")
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"format": 99, "version": "9.9"}))
-    with pytest.raises(ArtefactError, match="install xmodal 9.9"):
+    with pytest.raises(ArtefactError, match=r"install xmodal 9\.9"):
         Learner.load(tmp_path / "m")
 
 
