@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from xmodal.media import Media
 from xmodal.modality import MODALITIES
 from xmodal.testing.modality import check_modality
 
@@ -26,10 +27,10 @@ CELLS = {
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_registered(name: str) -> None:
-    check_modality(MODALITIES[name], *CELLS[name])
+    check_modality(MODALITIES[name], *CELLS[name], Media(()))
 
 
 @pytest.mark.parametrize(("name", "good", "bad"), [("number", ["1", "two"], []), ("number", ["1"], ["2"]), ("image", [png(1)], [png(2)])])
 def test_the_check_can_fail(name: str, good: list[object], bad: list[object]) -> None:
     with pytest.raises(AssertionError):
-        check_modality(MODALITIES[name], good, bad)
+        check_modality(MODALITIES[name], good, bad, Media(()))

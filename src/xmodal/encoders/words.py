@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[\\w{MARKS}])+")
 def decode(values: np.ndarray, offsets: np.ndarray) -> list[str]:
     """The strings of a ragged array of UTF-8 bytes, lower-cased."""
     content = values.tobytes()
-    return [content[a:b].decode("utf-8", "replace").lower() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [content[a:b].decode("utf-8", "replace").lower() for a, b in pairwise(offsets)]
 
 
 def words(text: str) -> list[str]:

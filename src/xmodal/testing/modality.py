@@ -15,7 +15,7 @@ from xmodal.modality import MediaModality, Modality
 from xmodal.table import Reading
 
 
-def check_modality(modality: Modality, good: Sequence[Cell], bad: Sequence[Cell], media: Media = Media(())) -> None:
+def check_modality(modality: Modality, good: Sequence[Cell], bad: Sequence[Cell], media: Media) -> None:
     """A column of good cells is recognised; each reads alone as in the column; bad cells are BROKEN or MISSING, and
     nothing but MediaError comes out of them. Raises AssertionError."""
     column = pa.chunked_array([pa.array(good)])
