@@ -22,7 +22,7 @@ def drawn(tmp_path_factory):
 
 def test_shares_are_exact_in_each_part(drawn):
     table, _ = drawn
-    assert list(table.columns[:9]) == ["id", "split", "picture", "sentence", "price", "shop", "day", "label", "mood"]
+    assert list(table.columns[:8]) == ["id", "split", "picture", "sentence", "price", "shop", "label", "mood"]
     assert table["id"].is_unique and table["picture"].is_unique and (table["split"].value_counts() == 400).all()
     fits = table["label"] == "fits"
     for _, part in table.assign(fits=fits).groupby("split"):
