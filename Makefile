@@ -32,7 +32,7 @@ demo: venv  ## draws its own table, learns from it, and says whether mixing the 
 	$(BIN)/xmodal evaluate demo/model demo/table.csv --part test
 
 bench: venv  ## scores test rows: every look is logged in bench/looks.jsonl
-	$(BIN)/python bench/run.py $(NAMES)
+	$(BIN)/python -m bench.run $(NAMES)
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -24,7 +24,7 @@ IDS = ["007", 'a "quoted" one', "two\nlines", " padded ", "ünï,code"]
 SUBSETS = [
     {"inputs": ["[b]picture"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
     {"inputs": ["table"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
-    {"inputs": ["[b]picture", "table"], "metrics": {"roc_auc": 0.9}, "ci95": {"roc_auc": [0.8, 1]}, "gain": 0.4, "gain_ci95": [0.3, 0.5]},
+    {"inputs": ["[b]picture", "table"], "metrics": {"roc_auc": 0.9}, "ci95": {"roc_auc": [0.8, 1.0]}, "gain": 0.4, "gain_ci95": [0.3, 0.5]},
 ]
 VERDICT = {"outcome": "pays", "metric": "roc_auc", "gain": 0.4, "ci95": [0.3, 0.5], "best_single": "table", "rows": 99}
 SCORES = {

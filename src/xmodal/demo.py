@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 SIDE = 64  # pixels
 HUES = ((215, 45, 35), (235, 120, 20), (225, 60, 110)), ((35, 80, 210), (25, 150, 190), (95, 60, 190))
 CORNERS = (3, 4, 5, 6, 40)
-WORDS = ["sunny", "blazing", "scorching", "summery", "tropical"], ["frosty", "icy", "snowy", "wintry", "arctic"]
+WORDS = ["sunny", "blazing", "scorching", "summery", "tropical"], ["frosty", "frozen", "snowy", "wintry", "polar"]
 OPEN = ["We met on a", "It was a", "My diary speaks of a", "Nobody forgets that", "She remembers one", "They hoped for a"]
 DAY = ["morning", "evening", "afternoon", "Sunday", "holiday", "market day", "walk", "journey", "weekend"]
 PLACE = ["in the old town", "by the river", "at the station", "near the lighthouse", "behind the school", "on the hill", "at the harbour"]
