@@ -55,7 +55,7 @@ class Member:
                 found[view] = np.repeat(task.prior[None] * (not self.residual), len(rows), 0)
                 continue
             value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
-            found[view] = value.reshape(len(rows), -1) if self.residual else task.pool(value)
+            found[view] = value.reshape(len(rows), task.width) if self.residual else task.pool(value)
         return found
 
 

@@ -118,3 +118,10 @@ def test_folders_are_not_overwritten(learner, tmp_path):
 def test_unknown_names(table, roles, error, says):
     with pytest.raises(error, match=says):
         Learner(**roles).fit(table[0])
+
+
+def test_without_test_rows_there_is_no_verdict(table):
+    rows = table[1][["story", "size", "label"]].assign(part=["train"] * 70 + ["val"] * 20)
+    learner = Learner(target="label", split="part", training={"epochs": 3, "minimum": 1, "folds": 2}).fit(rows)
+    assert learner.report["verdict"]["outcome"] == "no_rows" and learner.report["subsets"] == []
+    assert len(learner.predict(rows)) == 90

@@ -73,7 +73,8 @@ class Boosted(Classic):
             return self.spread(np.ones((len(x_BF), 1)), classes)
         nodes = self.arrays["nodes"].view(NODE)
         value_TB = (walk if len(x_BF) <= FEW else library)(nodes, self.arrays["ends"], x_BF)
-        raw_BK = self.arrays["baseline"] + value_TB.reshape(-1, int(self.config["trees_a_round"]), len(x_BF)).sum(0).T  # type: ignore[arg-type]
+        trees = int(self.config["trees_a_round"])  # type: ignore[arg-type]
+        raw_BK = self.arrays["baseline"] + value_TB.reshape(len(value_TB) // trees, trees, len(x_BF)).sum(0).T
         if not len(classes):
             return np.asarray(raw_BK)
         if raw_BK.shape[1] == 1:
