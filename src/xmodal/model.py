@@ -61,11 +61,7 @@ class Model(nn.Module):
         return outputs
 
     def answer(
-        self,
-        tokens: Mapping[Key, Tokens],
-        links: Links,
-        examples: Mapping[TaskName, Examples],
-        hide: frozenset[Key] = frozenset(),
+        self, tokens: Mapping[Key, Tokens], links: Links, examples: Mapping[TaskName, Examples], hide: frozenset[Key] = frozenset()
     ) -> dict[TaskName, Output]:
         """From tokens on: a view may read its inputs of its own table and all of every other. Views that may read the
         same are fused once."""

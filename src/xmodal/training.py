@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from xmodal.batch import Batch, Cells, Examples, Plan, Sampler, Source
+from xmodal.batch import Batch, Cells, Examples, Plan, Sampler
 from xmodal.encoders.base import Encoder
 from xmodal.heads.base import Head, Loss
 from xmodal.job import MAIN, Budget, Rows, TableName, TaskName, Training
@@ -147,9 +147,7 @@ def seeded(seed: int, threads: int) -> Iterator[None]:
 Fetcher = Callable[[Plan], Batch]
 
 
-def fit(
-    step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, training: Training, budget: Budget, seed: int
-) -> int:
+def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, training: Training, budget: Budget, seed: int) -> int:
     """Epochs used. With `valid`: that of its lowest loss, whose weights are kept; else exactly `budget.epochs` (as long
     as the schedule where None)."""
     limit = training.epochs if valid else budget.epochs or training.epochs

@@ -19,6 +19,7 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
+BLOCKS = ("hog", "colour")
 COMPONENTS = 64
 WORDS = 10_000
 
@@ -33,7 +34,7 @@ class Descriptor(Encoder):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
         """`settings`: dropout."""
-        part = fit_tfidf(train) if "text" in train.ragged else fit_pca(stacked(train), seed)
+        part = fit_tfidf(train) if "text" in train.ragged else fit_pca(train, seed)
         return replace(part, config={**part.config, "dropout": settings.get("dropout", 0.3)})
 
     @staticmethod
@@ -91,15 +92,17 @@ def tfidf(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
 
 def stacked(column: FeatureColumn) -> np.ndarray:
     """What the classic extractor made of a picture, side by side, [U, F]."""
-    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in ("hog", "colour")], 1)
+    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in BLOCKS], 1)
 
 
-def fit_pca(x_UF: np.ndarray, seed: int) -> Fitted:
+def fit_pca(train: FeatureColumn, seed: int) -> Fitted:
     """Standardise, PCA, one common scale: as one affine map. A feature that never varies counts for nothing."""
+    x_UF = stacked(train)
     if not len(x_UF):
         return Fitted({}, {"mean": np.zeros(x_UF.shape[1], np.float32), "components": np.zeros((x_UF.shape[1], 1), np.float32)})
     mean, deviation = x_UF.mean(0), x_UF.std(0)
-    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+    size_F = np.concatenate([np.full(train.dense[name].shape[1], train.dense[name].shape[1]) for name in BLOCKS])
+    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0) / np.sqrt(size_F)
     pca = PCA(min(COMPONENTS, *x_UF.shape), svd_solver="auto", random_state=seed).fit((x_UF - mean) * scale)
     common = 1 / max(float(np.sqrt(pca.explained_variance_.mean())), 1e-6)
     components = (pca.components_.T * scale[:, None] * common).astype(np.float32)

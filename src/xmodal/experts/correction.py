@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, cast
 
@@ -12,7 +13,7 @@ from torch import nn
 from xmodal.batch import Batch, Examples
 from xmodal.experts.deep import Deep
 from xmodal.heads.base import Head, Loss, Output
-from xmodal.job import State, TaskName
+from xmodal.job import Json, State, TaskName
 from xmodal.model import Model
 from xmodal.training import Objective, Supervised
 
@@ -33,7 +34,11 @@ class Correction(Deep):
 
     name = "correction"
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "hybrid"
-    fusion, drop = "mean", {"descriptor": 0.3}
+    fusion: ClassVar[str] = "mean"
+    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {"descriptor": {"decay": 0.3}}
+
+    def drop(self) -> float:
+        return 0.3
 
     def build(self) -> Model:
         model = super().build()

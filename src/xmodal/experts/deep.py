@@ -34,13 +34,17 @@ class Deep(Expert):
 
     name: ClassVar[str] = "deep"
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
-    fusion, drop = "transformer", {"descriptor": 0.5, "raw": 0.0}
+    fusion: ClassVar[str] = "transformer"
+    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {  # where it differs from the defaults of Training
+        "descriptor": {"rate": 3e-3, "decay": 0.3, "minimum": 20},  # what two inputs mean together is learnt late
+        "raw": {"rate": 2e-3},
+    }
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         super().__init__(tasks, inputs, settings)
         self.kind = str(settings.get("kind", "descriptor"))
         self.encoders = {key: choose(value, self.kind) for key, value in self.inputs.items()}
-        self.training = build(Training, cast(dict[str, Json], settings.get("training", {})))
+        self.training = build(Training, {**self.recipe[self.kind], **cast(Settings, settings.get("training", {}))})
         self.table = next(iter(tasks.values())).views[0].table
         self.parts: dict[Key, Fitted] = {}
         self._tokens: tuple[weakref.ref[Data], Rows, list[dict[Key, Tokens]]] | None = None
@@ -53,7 +57,7 @@ class Deep(Expert):
         examples = {name: data.examples[name] for name in self.tasks}
         sampler = RowSampler(rows, examples, self.training.batch, table=self.table)
         scored = None if valid is None else RowSampler(valid, examples, SCORED, shuffle=False, table=self.table)
-        drop = float(self.settings.get("drop", self.drop[self.kind]))  # type: ignore[arg-type]
+        drop = float(self.settings.get("drop", self.drop()))  # type: ignore[arg-type]
         with seeded(seed, budget.threads):
             self.model = self.build().to(budget.device)
             step = Step(self.model, [self.objective()])
@@ -69,6 +73,10 @@ class Deep(Expert):
         heads = {name: registered("heads", HEADS, task.kind)(task, width) for name, task in self.tasks.items()}
         uses = {key: i for i, key in enumerate(self.inputs)}
         return Model(encoders, uses, {self.table: fusion(tuple(self.inputs), width, {})}, Identity(), heads)
+
+    def drop(self) -> float:
+        """Half of the rows lose an input or more; none where there are but two: with one left a joint is not asked."""
+        return float(1 - 0.5 ** (1 / len(self.inputs))) if self.kind == "descriptor" and len(self.inputs) > 2 else 0.0
 
     def objective(self) -> Objective:
         """What is minimised."""
