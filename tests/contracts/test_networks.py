@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.doubles import columns, pointed, ragged, table
+from torch import nn
+
+from xmodal.encoders import ENCODERS
+from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.plain import Plain
+from xmodal.features.column import FeatureColumn, Fitted
+from xmodal.fusion import FUSIONS
+from xmodal.fusion.mean import Mean
+from xmodal.heads import HEADS
+from xmodal.heads.classify import ClassifyHead
+from xmodal.testing import check_encoder, check_fusion, check_head
+from xmodal.tokens import Joint
+
+DATA = columns(12, np.linspace(-2, 2, 12))
+RANDOM = np.random.default_rng(0)
+TEXTS = ["A blue sky", "", "今日は寒いです", "red, green and blue", "สวัสดี ครับ", "हिन्दी", "rare"]
+COLUMNS: dict[str, list[FeatureColumn]] = {
+    "descriptor": [DATA["main.note"], DATA["main.pic"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
+    "bilstm": [DATA["main.note"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
+    "cnn": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],
+    "plain": [DATA["main.table"]],
+}
+
+
+@pytest.mark.parametrize(("name", "which"), [(name, i) for name in ENCODERS for i in range(len(COLUMNS[name]))])
+def test_encoder(name: str, which: int) -> None:
+    check_encoder(ENCODERS[name], COLUMNS[name][which])
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_fusion(name: str) -> None:
+    check_fusion(FUSIONS[name])
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_head(kind: str) -> None:
+    task, data = table(kind)
+    y = data.examples["y"].y
+    assert y is not None
+    check_head(HEADS[kind], task, y)
+
+
+class Centred(Plain):
+    """Looks at the other cells."""
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        tokens = super().forward(x)
+        return present(tokens.x_BND - tokens.x_BND.mean(0), tokens.mask_BN)
+
+
+class Idle(Plain):
+    """Has a parameter that nothing reads."""
+
+    def __init__(self, fitted: Fitted, width: int) -> None:
+        super().__init__(fitted, width)
+        self.idle = nn.Parameter(torch.zeros(1))
+
+
+class Counting(Mean):
+    """Counts tokens that are not there."""
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        joint = super().forward(tokens)
+        length = sum(t.x_BND.shape[1] for t in tokens.values())
+        return Joint.of(joint.rep_BD * length, {k: tokens[k] for k in joint.inputs})
+
+
+class Cheating(ClassifyHead):
+    """Computes the score in predict."""
+
+    def predict(self, output, examples):  # type: ignore[no-untyped-def]
+        return super().predict({**output, "score": output["score"] * self.last.weight.sum()}, examples)
+
+
+@pytest.mark.parametrize(("wrong", "says"), [(Centred, "alone"), (Idle, "idle")])
+def test_the_encoder_check_can_fail(wrong: type[Encoder], says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_encoder(wrong, DATA["main.table"])
+
+
+def test_the_other_checks_can_fail() -> None:
+    with pytest.raises(AssertionError, match="padding"):
+        check_fusion(Counting)
+    task, data = table("classify")
+    with pytest.raises(AssertionError, match="predict"):
+        check_head(Cheating, task, data.examples["y"].y)  # type: ignore[arg-type]
