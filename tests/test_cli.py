@@ -183,7 +183,8 @@ def test_fit_ends_with_the_verdict_and_commands_ready_to_paste(run, tmp_path):
     assert shlex.split(lines[-2]) == ["xmodal", "evaluate", "new folder/m", "my table's.csv", "--part", "test"]
     assert shlex.split(lines[-1]) == ["xmodal", "predict", "new folder/m", "my table's.csv", "--out", "predictions.csv"]
     assert "(1.5 MB)" in lines[-3] and "Verdict: pays: +0.4 [+0.3, +0.5] over table alone, 99 rows" in lines
-    assert any("[b]picture + table" in line for line in lines), "names are no markup"
+    assert any("[b]picture " in line for line in lines), "names are no markup"
+    assert any("all inputs " in line and "+0.4 [+0.3, +0.5]" in line for line in lines)
 
 
 def test_json_stands_alone(run):

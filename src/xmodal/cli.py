@@ -135,8 +135,11 @@ def show_verdict(found: Mapping[str, Any]) -> None:
     """Every input alone and all together, and whether mixing paid."""
     verdict, metric, subsets = found["verdict"], found["verdict"]["metric"], found["subsets"]
     most = max((len(s["inputs"]) for s in subsets), default=0)
-    show(("inputs", f"{metric} [95 %]", "gain over the best of them [95 %]"), (
-        (" + ".join(s["inputs"]), ranged(s["metrics"][metric], s["ci95"][metric]), ranged(s.get("gain"), s.get("gain_ci95"), "+"))
+    show(("inputs", f"{metric} [95 %]", "gain over the best of them"), (
+        (
+            s["inputs"][0] if len(s["inputs"]) == 1 else "all inputs",
+            ranged(s["metrics"][metric], s["ci95"][metric]), ranged(s.get("gain"), s.get("gain_ci95"), "+"),
+        )
         for s in subsets if len(s["inputs"]) in (1, most)
     ))  # fmt: skip
     gain = ranged(verdict["gain"], verdict["ci95"], "+")
