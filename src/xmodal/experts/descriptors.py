@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from xmodal.encoders.plain import BINS, place, quantiles
 from xmodal.encoders.words import decode, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
@@ -146,7 +147,8 @@ class PlainDescriptor(Descriptor):
             kept = np.sort(value[often >= RARE][np.argsort(-often[often >= RARE], kind="stable")[:DIMS]])
             known.append(kept)
             column.append(np.full(len(kept), c))
-        arrays = {"mean": mean_F, "scale": scale_F, "low": low_F, "high": high_F}
+        edges_FE = np.array([quantiles(x) for x in x_UF.T]).reshape(-1, BINS + 1)
+        arrays = {"edges": edges_FE, "mean": mean_F, "scale": scale_F, "low": low_F, "high": high_F}
         return Fitted({}, arrays | {"known": np.concatenate(known), "column": np.concatenate(column)})
 
     @staticmethod
@@ -158,7 +160,8 @@ class PlainDescriptor(Descriptor):
         gone_UF = np.concatenate([np.isnan(x_UF), category_UP == 0], 1)
         scaled_UF = np.nan_to_num((np.clip(x_UF, a["low"], a["high"]) - a["mean"]) * a["scale"])
         dims_UF = np.concatenate([x_UF, np.where(category_UP[:, a["column"]] == 0, np.nan, hot_UF)], 1)
-        linear_UF = np.concatenate([scaled_UF, hot_UF, gone_UF], 1)
+        place_UF = place(x_UF, a["edges"]) / BINS - 0.5  # bends where training values are dense
+        linear_UF = np.concatenate([scaled_UF, 2 * np.nan_to_num(place_UF), hot_UF, gone_UF], 1)
         return replace(column, dense={"linear": linear_UF / np.sqrt(linear_UF.shape[1]), "dims": dims_UF}, ragged={})
 
 

@@ -12,7 +12,7 @@ from xmodal.experts.base import Data
 from xmodal.experts.classic import Classic, linear_matrix
 from xmodal.job import Budget, Key, Rows
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # 1 / (2 alpha) of the ridge penalty; the round is the place in this list
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # 1 / (2 alpha) of the ridge penalty; the round is the place in this list
 
 
 class Linear(Classic):
