@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -72,3 +75,11 @@ def test_interrupted_there_is_no_half_a_model(folder):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err and time.monotonic() - began < 30
     assert not [p.name for p in folder.iterdir() if "half" in p.name]
+
+
+def test_the_python_of_the_readme(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    block = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text("utf-8"), re.DOTALL)
+    shutil.rmtree("model", ignore_errors=True)
+    exec(block[1], {})
+    assert "outcome" in capsys.readouterr().out
