@@ -16,16 +16,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
-
-if TYPE_CHECKING:
-    import xmodal.learner
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -80,10 +77,8 @@ def told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, UserError):
         return 1, f"expected: {error.expected}\ngot:      {error.got}\ndo:       {error.do}"
     where = f"xmodal {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
-    return 3, (
-        f"This is a fault of xmodal, not yours: {type(error).__name__}: {error}\nPlease report it with the command and: {where}.\n"
-        "For the traceback: xmodal --debug COMMAND …, or XMODAL_DEBUG=1."
-    )
+    fault = f"This is a fault of xmodal, not yours: {type(error).__name__}: {error}\n"
+    return 3, f"{fault}Please report it with the command, and: {where}. XMODAL_DEBUG=1 or xmodal --debug shows the traceback."
 
 
 @contextlib.contextmanager
@@ -113,13 +108,11 @@ def warn(notes: Iterable[str]) -> None:
 
 def show(header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     """A table on standard output; names are text, never markup."""
-    from rich import box, table, text
+    from rich import box, markup, table
 
-    grid = table.Table(box=box.SIMPLE_HEAD)
-    for name in header:
-        grid.add_column(text.Text(name), overflow="fold")
+    grid = table.Table(*map(markup.escape, header), box=box.SIMPLE_HEAD)
     for line in lines:
-        grid.add_row(*map(text.Text, line))
+        grid.add_row(*map(markup.escape, line))
     Console().print(grid)
 
 
@@ -135,16 +128,14 @@ def show_verdict(found: Mapping[str, Any]) -> None:
     """Every input alone and all together, and whether mixing paid."""
     verdict, metric, subsets = found["verdict"], found["verdict"]["metric"], found["subsets"]
     most = max((len(s["inputs"]) for s in subsets), default=0)
-    show(("inputs", f"{metric} [95 %]", "gain over the best of them"), (
-        (
-            s["inputs"][0] if len(s["inputs"]) == 1 else "all inputs",
-            ranged(s["metrics"][metric], s["ci95"][metric]), ranged(s.get("gain"), s.get("gain_ci95"), "+"),
-        )
+    lines = [
+        (s["inputs"][0] if len(s["inputs"]) == 1 else "all inputs", ranged(s["metrics"][metric], s["ci95"][metric]),
+         ranged(s.get("gain"), s.get("gain_ci95"), "+"))
         for s in subsets if len(s["inputs"]) in (1, most)
-    ))  # fmt: skip
-    gain = ranged(verdict["gain"], verdict["ci95"], "+")
-    over = f": {gain} over {verdict['best_single']} alone, {verdict.get('rows')} rows" if verdict["gain"] is not None else ""
-    typer.echo(f"Verdict: {verdict['outcome']}{over}")
+    ]  # fmt: skip
+    show(("inputs", f"{metric} [95 %]", "gain over the best of them"), lines)
+    over = f" over {verdict['best_single']} alone, {verdict['rows']} rows" if verdict["gain"] is not None else ""
+    typer.echo(f"Verdict: {verdict['outcome']}: {ranged(verdict['gain'], verdict['ci95'], '+')}{over}")
 
 
 def show_scores(found: Mapping[str, Any], as_json: bool) -> None:
@@ -171,7 +162,7 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(table: Path, given: Mapping[str, Any]) -> xmodal.learner.Learner:
+def new_learner(table: Path, given: Mapping[str, Any]) -> Any:
     """A learner with the roles that the options of `fit` and `crossval` say."""
     from xmodal.job import Job
     from xmodal.learner import Learner
@@ -189,7 +180,7 @@ def new_learner(table: Path, given: Mapping[str, Any]) -> xmodal.learner.Learner
     return Learner(**fields | {"media_root": [str(root) for root in given["media_root"]]})
 
 
-def old_learner(model: Path, media_root: Sequence[Path]) -> xmodal.learner.Learner:
+def old_learner(model: Path, media_root: Sequence[Path]) -> Any:
     """A saved learner, its media roots replaced where others are given."""
     from xmodal.learner import Learner
 
@@ -201,13 +192,12 @@ def old_learner(model: Path, media_root: Sequence[Path]) -> xmodal.learner.Learn
 
 def row_given(text: str) -> dict[str, Any]:
     """One row from standard input."""
-    expected, do = "one row as a JSON object on standard input", 'write {"COLUMN": VALUE, …}'
     try:
-        row = json.loads(text)
+        row, got = json.loads(text), "another kind of JSON"
     except ValueError as e:
-        raise TableError(expected, str(e), do) from e
+        row, got = None, str(e)
     if not isinstance(row, dict):
-        raise TableError(expected, f"a {type(row).__name__}", do)
+        raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
     return row
 
 
@@ -221,19 +211,8 @@ def write_rows(columns: Mapping[str, Any], out: Path | None) -> None:
         (parquet.write_table if out and out.suffix == ".parquet" else csv.write_csv)(table(dict(columns)), new)
 
 
-def show_version(asked: bool) -> bool:
-    """And stop."""
-    if asked:
-        typer.echo(f"xmodal {__version__}")
-        raise typer.Exit
-    return asked
-
-
 @app.callback()
-def start(
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print it and stop.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as XMODAL_DEBUG=1 does.")] = False,
-) -> None:
+def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as XMODAL_DEBUG=1 does.")] = False) -> None:
     """Learn from tables whose columns hold pictures, text and numbers, and say whether mixing them paid."""
     if debug:
         os.environ["XMODAL_DEBUG"] = "1"
