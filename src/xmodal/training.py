@@ -62,7 +62,7 @@ def augmented(model: Model, batch: Batch, strength: float) -> Batch:
             ids_BK = torch.where(old.row_BK >= 0, ids_B[:, None], 0)
             zeros_U = ids_B.new_zeros(count)
             ids_B = zeros_U.scatter_reduce(0, old.row_BK.clamp(min=0).flatten(), ids_BK.flatten(), "amax")
-        cells[key] = Cells(encoder.augment(old.x, strength, ids_B + batch.seed), old.row_BK, old.state_B)
+        cells[key] = Cells(encoder.augment(old.x, strength, ids_B + batch.seed * 1_000_003 % 2**62), old.row_BK, old.state_B)
     return replace(batch, cells=cells)
 
 
@@ -155,7 +155,7 @@ def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, tra
     optimiser = torch.optim.AdamW(step.parameters(), training.rate, weight_decay=training.decay, fused=True)
     rates = schedule(horizon, training)
     best, kept, used = math.inf, step.model.state_dict(), limit
-    until = time.monotonic() + (budget.seconds or math.inf)
+    until = time.monotonic() + (math.inf if budget.seconds is None else budget.seconds)
     for epoch in range(limit):
         batches = (fetch(sampler.plan(seed, epoch, i)).to(budget.device) for i in range(sampler.steps(epoch)))
         run_epoch(step, batches, optimiser, rates, training.clip)
