@@ -1,4 +1,4 @@
-"""`python -m bench.run [NAME …]`: measures, prints, and writes results/DATE-COMMIT.json. Scores test rows; every look is
+"""`python -m bench.run [NAME …]`: measures, prints, and writes results/DATE-COMMIT[-NAMES].json. Scores test rows; every look is
 logged in looks.jsonl."""
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def main(names: list[str]) -> int:
         "cpu_seconds": {},
         "rows": [],
     }
-    path = HERE / "results" / f"{result['date'][:10]}-{result['commit'].strip('*')}.json"
+    name = "-".join([result["date"][:10], result["commit"].strip("*"), *names])
+    path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     met = True
     for name in names or BENCHES:
