@@ -25,8 +25,9 @@ def test_sum_is_the_formula(made):
     pool = Pool(prior, reads, np.array([0.5, 1.0, 2.0]), np.array([0.3, 0.4, 0.6]), {}, np.array([[0.1, 0, 0], [0, 0.2, 0]]))
     present = np.array([0b11, 0b01, 0b10, 0b00] * 20)
     missing = np.stack([present & 1 == 0, present & 2 == 0], 1)
-    calibrated = [pool.calibrated(e, z[e], False) for e in range(3)]
-    got = pool.add(calibrated, present, missing)
+    scores = Scores([{1: z[0]}, {2: z[1]}, {1: z[2], 3: z[2]}], reads, (False,) * 3, present)
+    got = pool.add(scores, 3)
+    calibrated = [t * (z[e] - prior) for e, t in enumerate((0.5, 1.0, 2.0))]
     for row, s in enumerate(present):
         expected = prior.copy()
         if s == 3:
@@ -35,10 +36,12 @@ def test_sum_is_the_formula(made):
             expected += calibrated[0 if s == 1 else 1][row]  # one input: its single alone, w = 1
         expected += missing[row] @ pool.offset_MC
         assert got[row] == pytest.approx(expected)
+    hidden = pool.add(scores, 1)[0]  # row 0 has both; the second is hidden, not missing: its offset doesn't count
+    assert hidden == pytest.approx(prior + calibrated[0][0])
 
 
 def test_joint_needs_two_inputs():
-    pool = Pool(np.zeros(2), (1, 2, 4, 7), np.ones(4), np.full(4, 0.5))
+    pool = Pool(np.zeros(2), (1, 2, 4, 7), np.ones(4), np.full(4, 0.5), {}, np.zeros((3, 2)))
     assert pool.weights(0b000).tolist() == [0, 0, 0, 0]
     assert pool.weights(0b100).tolist() == [0, 0, 1, 0]
     assert pool.weights(0b101).tolist() == [0.5, 0, 0.5, 0.5]
@@ -96,11 +99,5 @@ def test_a_useless_joint_gets_little_weight(made):
     scores = Scores([{1: z[2]}, {2: z[1]}, {3: noise}], (1, 2, 3), (False, False, False), np.full(80, 3))
     pool = fit_pool(scores, prior, lambda rows: softmax_loss(y[rows]), 2, 0)
     w = pool.weights(3)
-    alone = {
-        e: softmax_loss(y)(
-            pool.add([pool.calibrated(k, scores.at(k, 3), False) for k in range(3)], np.full(80, 3 if e is None else e), np.zeros((80, 2)))
-        )[0].mean()
-        for e in (None, 1, 2)
-    }
     assert w[2] * pool.temperature_E[2] < 0.15
-    assert alone[None] <= min(alone[1], alone[2]) + 1e-3
+    assert softmax_loss(y)(pool.add(scores, 3))[0].mean() <= min(softmax_loss(y)(z[k])[0].mean() for k in (1, 2))

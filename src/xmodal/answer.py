@@ -12,7 +12,7 @@ import numpy as np
 
 from xmodal.experts.base import Data, Expert, states
 from xmodal.job import Input, Key, Rows, State
-from xmodal.pool import Pool, Scores, absent
+from xmodal.pool import Pool, Scores
 from xmodal.tasks import Prediction, Task
 
 
@@ -52,10 +52,10 @@ class Member:
         found: dict[int, np.ndarray] = {}
         for view in [self.bits] if single else views:
             if not single and (view & self.bits).bit_count() < 2:
-                found[view] = np.repeat(task.prior[None] * (not self.residual), len(rows), 0)
+                found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
             value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
-            found[view] = value.reshape(len(rows), task.width) if self.residual else task.pool(value)
+            found[view] = task.prior + value.reshape(len(rows), task.width) if self.residual else task.pool(value)
         return found
 
 
@@ -83,14 +83,8 @@ class Answer:
         z = [m.scores(self.task, self.inputs, data, rows, views) for m in self.members]
         return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present(data, self.inputs, rows))
 
-    def pooled(self, scores: Scores, view: int) -> np.ndarray:
-        """z, [R, C], as if only the inputs in `view` were there. A hidden cell is not a missing one."""
-        missing_RM = absent(scores.present_Q, len(self.inputs)) & ~absent(np.array([view]), len(self.inputs))
-        z = [self.pool.calibrated(e, scores.at(e, view), scores.residual[e]) for e in range(len(scores.z))]
-        return self.pool.add(z, scores.present_Q & view, missing_RM)
-
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> Prediction:
         """One prediction a row, in order, as if the hidden inputs had no cell."""
         view = self.full & ~to_bits(self.inputs, hide)
-        z_RC = self.pooled(self.scores(data, rows, [view]), view)
+        z_RC = self.pool.add(self.scores(data, rows, [view]), view)
         return Prediction(self.task.unpool(z_RC), states(data, self.inputs, rows, hide))

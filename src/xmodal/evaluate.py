@@ -36,7 +36,7 @@ class Held:
         """Every view of these rows, from predictions made once an expert and view."""
         views = listed(len(answer.inputs))
         scores = answer.scores(data, rows, views)
-        found = {v: answer.task.unpool(answer.pooled(scores, v)) for v in views}
+        found = {v: answer.task.unpool(answer.pool.add(scores, v)) for v in views}
         alone = {key: found[1 << m] for m, key in enumerate(answer.inputs)}
         return cls(found, {v: alone[answer.best_single(v)] for v in views if v}, rows)
 
@@ -164,7 +164,7 @@ def summary(judge: Judge, keep: np.ndarray, outcome: Outcome, data: Data, test: 
     scored, kept = Judge.on(judge.task, data.examples[judge.task.name], outcome.rows, judge.all_groups, judge.metric, judge.seed)
     held = Held.of(answer, data, test)
     full = answer.full
-    said = outcome.answer.pooled(outcome.scores, full)
+    said = answer.pool.add(outcome.scores, full)
     metrics = {"validation": scored.measured(answer.task.unpool(said)[kept], names)}
     if len(judge.y_R):
         metrics["test"] = judge.measured(held.score[full][keep], names)

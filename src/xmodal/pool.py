@@ -8,7 +8,7 @@ Q scored rows · E experts · C classes · M inputs. A set of inputs is an integ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -44,15 +44,31 @@ def popcount(bits: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """What the experts said of Q rows. `z[e][view]`: [Q, C], as if only the inputs in `view` were there; a single's only
+    view is its own input. `reads` [E]: which inputs each expert reads; one bit: a single. A residual one says the prior
+    plus what it adds to the others."""
+
+    z: list[dict[int, np.ndarray]]
+    reads: tuple[int, ...]
+    residual: tuple[bool, ...]
+    present_Q: np.ndarray  # the set each row has
+
+    def at(self, e: int, view: int) -> np.ndarray:
+        """Expert e's z under a view."""
+        return self.z[e][self.reads[e] if self.reads[e].bit_count() == 1 else view]
+
+
+@dataclass(frozen=True)
 class Pool:
-    """The numbers of the sum. `reads` [E]: which inputs each expert reads; one bit: a single."""
+    """The numbers of the sum."""
 
     prior_C: np.ndarray
     reads: tuple[int, ...]
     temperature_E: np.ndarray
     weight_E: np.ndarray
-    by_set: Mapping[int, np.ndarray] = field(default_factory=dict)
-    offset_MC: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    by_set: Mapping[int, np.ndarray]
+    offset_MC: np.ndarray
 
     def weights(self, present: int) -> np.ndarray:
         """w(S), [E]: one input present, its single alone counts; none, nothing does."""
@@ -63,19 +79,27 @@ class Pool:
         usable_E = np.where(single_E, reads_E & present > 0, popcount(reads_E & present) >= 2)
         return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
 
-    def calibrated(self, e: int, z_QC: np.ndarray, residual: bool) -> np.ndarray:
-        """z'_e = t_e (z_e - prior); a correction's is z' already."""
-        return np.asarray(z_QC if residual else self.temperature_E[e] * (z_QC - self.prior_C))
+    def calibrated(self, scores: Scores, e: int, view: int) -> np.ndarray:
+        """z'_e = t_e (z_e - prior), [Q, C]."""
+        return np.asarray(self.temperature_E[e] * (scores.at(e, view) - self.prior_C))
 
-    def add(self, z_EQC: list[np.ndarray], present_Q: np.ndarray, missing_QM: np.ndarray) -> np.ndarray:
-        """z(S), [Q, C], from the calibrated z'_e."""
-        z_QC = np.repeat(self.prior_C[None], len(present_Q), 0)
+    def add(self, scores: Scores, view: int) -> np.ndarray:
+        """z(S), [Q, C], as if only the inputs in `view` were there. A hidden cell is not a missing one."""
+        present_Q, inputs = scores.present_Q & view, len(self.offset_MC)
+        missing_QM = absent(scores.present_Q, inputs) & ~absent(np.array([view]), inputs)
+        z_QC = self.prior_C + missing_QM @ self.offset_MC
+        calibrated = [self.calibrated(scores, e, view) for e in range(len(self.reads))]
         for present in np.unique(present_Q):
-            rows = slice(None) if len(present_Q) == 1 else np.flatnonzero(present_Q == present)
-            for weight, z in zip(self.weights(int(present)), z_EQC, strict=True):
+            rows = np.flatnonzero(present_Q == present)
+            for weight, z in zip(self.weights(int(present)), calibrated, strict=True):
                 if weight:
                     z_QC[rows] += weight * z[rows]
-        return np.asarray(z_QC + missing_QM @ self.offset_MC)
+        return np.asarray(z_QC)
+
+
+def absent(present_Q: np.ndarray, inputs: int) -> np.ndarray:
+    """[Q, M] which inputs a row's set lacks."""
+    return np.asarray((present_Q[:, None] >> np.arange(inputs)) & 1 == 0)
 
 
 def fit_temperature(z_QC: np.ndarray, prior_C: np.ndarray, loss: Loss) -> float:
@@ -116,52 +140,23 @@ def fit_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss: Loss) -> np.ndar
     return offset_MC
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What the experts said about Q rows that they had not learnt from. `z[e][view]`: [Q, C], as if only the inputs
-    in `view` were there; a single's only view is its own input."""
-
-    z: list[dict[int, np.ndarray]]
-    reads: tuple[int, ...]
-    residual: tuple[bool, ...]  # a correction's z is z' already
-    present_Q: np.ndarray  # the set each row has
-
-    def at(self, e: int, view: int) -> np.ndarray:
-        """Expert e's z under a view."""
-        return self.z[e][self.reads[e] if self.reads[e].bit_count() == 1 else view]
-
-
 def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int, seed: int) -> Pool:
     """Temperatures, then weights over each row's own set and 3 random ones, then weights a set, then offsets.
 
     `loss_of(rows)` gives the loss of z at those scored rows."""
-    full = 2**inputs - 1
-    experts = range(len(scores.z))
-    temperature_E = np.ones(len(scores.z))
-    for e in experts:
-        usable_Q = popcount(scores.present_Q & scores.reads[e]) >= (1 if scores.reads[e].bit_count() == 1 else 2)
-        rows = np.flatnonzero(usable_Q)
+    full, count = 2**inputs - 1, len(scores.z)
+    temperature_E = np.ones(count)
+    for e in range(count):
+        rows = np.flatnonzero(popcount(scores.present_Q & scores.reads[e]) >= min(scores.reads[e].bit_count(), 2))
         if not scores.residual[e]:
             temperature_E[e] = fit_temperature(scores.at(e, full)[rows], prior_C, loss_of(rows))
-    pool = Pool(prior_C, scores.reads, temperature_E, np.full(len(scores.z), 0.5), {}, np.zeros((inputs, len(prior_C))))
-    joints = [z for z, reads in zip(scores.z, scores.reads, strict=True) if reads.bit_count() > 1]
-    row_P, view_P = pairs(scores.present_Q, sorted(joints[0]) if joints else [full], full, seed)
+    pool = Pool(prior_C, scores.reads, temperature_E, np.ones(count), {}, np.zeros((inputs, len(prior_C))))
+    row_P, view_P = pairs(scores.present_Q, sorted({v for z in scores.z for v in z if v.bit_count() > 1}), full, seed)
     if len(row_P):
-        pool = weighed(pool, scores, row_P, view_P, loss_of, inputs)
-    z_QC = pool.add([calibrate(pool, scores, e, full) for e in experts], scores.present_Q, np.zeros((len(scores.present_Q), inputs)))
-    missing_QM = absent(scores.present_Q, inputs)
-    offset_MC = fit_offsets(z_QC, missing_QM, loss_of(np.arange(len(z_QC))))
-    return Pool(prior_C, pool.reads, temperature_E, pool.weight_E, pool.by_set, offset_MC)
-
-
-def absent(present_Q: np.ndarray, inputs: int) -> np.ndarray:
-    """[Q, M] which inputs a row's set lacks."""
-    return np.asarray((present_Q[:, None] >> np.arange(inputs)) & 1 == 0)
-
-
-def calibrate(pool: Pool, scores: Scores, e: int, view: int) -> np.ndarray:
-    """z'_e under a view."""
-    return pool.calibrated(e, scores.at(e, view), scores.residual[e])
+        weight_E, by_set = weigh(pool, scores, row_P, view_P, loss_of, inputs <= SETS)
+        pool = replace(pool, weight_E=weight_E, by_set=by_set)
+    every = np.arange(len(scores.present_Q))
+    return replace(pool, offset_MC=fit_offsets(pool.add(scores, full), absent(scores.present_Q, inputs), loss_of(every)))
 
 
 def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -180,22 +175,21 @@ def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tupl
     return np.concatenate(rows), np.concatenate(chosen)
 
 
-def weighed(pool: Pool, scores: Scores, row_P: np.ndarray, view_P: np.ndarray, loss_of: Callable[[np.ndarray], Loss], inputs: int) -> Pool:
-    """The pool with w and, up to SETS inputs, w(S)."""
-    count = len(scores.z)
-    set_P = scores.present_Q[row_P] & view_P
+def weigh(
+    pool: Pool, scores: Scores, row_P: np.ndarray, view_P: np.ndarray, loss_of: Callable[[np.ndarray], Loss], by_sets: bool
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """w [E] and, where asked for, w(S). `pool` weighs every usable expert 1."""
+    count, set_P = len(scores.z), scores.present_Q[row_P] & view_P
     a_EPC = np.zeros((count, len(row_P), len(pool.prior_C)))
-    half = Pool(pool.prior_C, pool.reads, pool.temperature_E, np.ones(count))
+    sets, which_P = np.unique(set_P, return_inverse=True)
+    use_PE = np.stack([pool.weights(int(s)) for s in sets])[which_P]
     for view in np.unique(view_P):
         at = np.flatnonzero(view_P == view)
-        sets, which = np.unique(set_P[at], return_inverse=True)
-        use_PE = np.stack([half.weights(int(s)) for s in sets])[which]
         for e in range(count):
-            a_EPC[e, at] = calibrate(pool, scores, e, int(view))[row_P[at]] * use_PE[:, e, None]
+            a_EPC[e, at] = pool.calibrated(scores, e, int(view))[row_P[at]] * use_PE[at, e, None]
     weight_E = fit_weights(a_EPC, pool.prior_C, loss_of(row_P), np.full(count, 0.5), 3 / len(row_P))
     by_set = {}
-    if inputs <= SETS:
-        for present in np.unique(set_P):
-            at = np.flatnonzero(set_P == present)
-            by_set[int(present)] = fit_weights(a_EPC[:, at], pool.prior_C, loss_of(row_P[at]), weight_E, 30 / len(at))
-    return Pool(pool.prior_C, pool.reads, pool.temperature_E, weight_E, by_set, pool.offset_MC)
+    for s, present in enumerate(sets if by_sets else ()):
+        at = np.flatnonzero(which_P == s)
+        by_set[int(present)] = fit_weights(a_EPC[:, at], pool.prior_C, loss_of(row_P[at]), weight_E, 30 / len(at))
+    return weight_E, by_set

@@ -61,9 +61,20 @@ class Entry:
     expert: Expert | None = None
 
     @property
+    def single(self) -> bool:
+        """Reads one input alone."""
+        return self.candidate.bits.bit_count() == 1
+
+    @property
     def family(self) -> str:
         """features, deep or hybrid."""
         return registered("experts", EXPERTS, self.candidate.kind).family
+
+    @property
+    def member(self) -> Member:
+        """Its last trained expert."""
+        assert self.expert is not None
+        return Member(self.candidate.name, self.expert, self.candidate.bits)
 
 
 @dataclass(frozen=True)
@@ -173,15 +184,13 @@ class Race:
         valid = scored[at]
         for number, entry in enumerate(entries):
             self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
-            expert, start = entry.candidate.build(self.task), time.process_time()
-            entry.rounds.append(expert.fit(self.data, train, valid, self.budget, self.job.seed))
+            entry.expert, start = entry.candidate.build(self.task), time.process_time()
+            entry.rounds.append(entry.expert.fit(self.data, train, valid, self.budget, self.job.seed))
             middle = time.process_time()
-            member = Member(entry.candidate.name, expert, entry.candidate.bits)
-            for view, z in member.scores(self.task, self.inputs, self.data, valid, views).items():
+            for view, z in entry.member.scores(self.task, self.inputs, self.data, valid, views).items():
                 entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
             entry.seconds += middle - start
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
-            entry.expert = expert
         self.progress("train", (lap[0] + 1) * len(entries), lap[1] * len(entries))
 
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
@@ -191,72 +200,63 @@ class Race:
         return lambda at: softmax_loss(y_Q[at]) if self.task.kind == "classify" else square_loss(y_Q[at])
 
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
-        """The best family of each input, all joints, the correction; weights; members that bring nothing dropped."""
+        """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""
         present_Q, loss_of = present(self.data, self.inputs, scored), self.loss_of(scored)
-        singles, losses = [], {}
-        for key in self.inputs:
-            mine = [e for e in entries if e.candidate.bits == to_bits(self.inputs, [key])]
-            ranked = sorted(((self.alone(e, present_Q, loss_of), i) for i, e in enumerate(mine)))
-            losses[key], best = ranked[0]
-            singles.append(mine[best])
-        kept = singles + [e for e in entries if e.candidate.bits.bit_count() > 1]
-        order = tuple(sorted(self.inputs, key=lambda k: losses[k]))
+        losses = {id(e): self.alone(e, present_Q, loss_of) for e in entries if e.single}
+        best = {
+            k: min((e for e in entries if e.candidate.bits == to_bits(self.inputs, [k])), key=lambda e: losses[id(e)]) for k in self.inputs
+        }
+        order = tuple(sorted(self.inputs, key=lambda k: losses[id(best[k])]))
+        kept = [*best.values(), *(e for e in entries if not e.single)]
         pool, scores = self.fitted(kept, present_Q, loss_of)
         if len(self.inputs) > 1:
-            kept.append(self.correct(pool, scores, scored, views))
-            entries.append(kept[-1])
+            entries.append(self.correct(pool, scores, scored, views))
+            kept.append(entries[-1])
             pool, scores = self.fitted(kept, present_Q, loss_of)
             heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
-            stay = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.candidate.bits.bit_count() == 1]
-            if len(stay) < len(kept):
-                kept = stay
-                pool, scores = self.fitted(kept, present_Q, loss_of)
-        members = tuple(Member(e.candidate.name, e.expert, e.candidate.bits) for e in kept if e.expert is not None)
+            kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.single]
+            pool, scores = self.fitted(kept, present_Q, loss_of)
+        members = tuple(e.member for e in kept)
         return Outcome(Answer(self.task, self.inputs, members, pool, order), entries, scored, scores)
 
     def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
         """The pool of these entries."""
-        reads = tuple(e.candidate.bits for e in kept)
-        scores = Scores([e.z for e in kept], reads, tuple(e.candidate.kind == "correction" for e in kept), present_Q)
+        scores = Scores([e.z for e in kept], tuple(e.candidate.bits for e in kept), tuple(e.family == "hybrid" for e in kept), present_Q)
         return fit_pool(scores, self.task.prior, loss_of, len(self.inputs), self.job.seed), scores
 
     def alone(self, entry: Entry, present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> float:
         """Mean loss over all scored rows of the answer that this single alone would be."""
-        reads = entry.candidate.bits
-        scores = Scores([entry.z], (reads,), (False,), np.where(present_Q & reads, 1, 0))
-        one = replace(scores, reads=(1,), z=[{1: entry.z[reads]}])
-        pool = fit_pool(one, self.task.prior, loss_of, 1, self.job.seed)
-        z_QC = pool.add([pool.calibrated(0, one.at(0, 1), False)], one.present_Q, (one.present_Q == 0)[:, None])
+        bits = entry.candidate.bits
+        scores = Scores([{1: entry.z[bits]}], (1,), (False,), (present_Q & bits > 0).astype(np.int64))
+        z_QC = fit_pool(scores, self.task.prior, loss_of, 1, self.job.seed).add(scores, 1)
         return float(loss_of(np.arange(len(z_QC)))(z_QC)[0].mean())
 
     def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int]) -> Entry:
         """The correction, cross-fitted over folds of the scored rows against what the others pool there."""
         full = (1 << len(self.inputs)) - 1
-        answer = Answer(self.task, self.inputs, (), pool, ())
-        offset_BC = np.zeros((len(self.groups), len(self.task.prior)))
-        offset_BC[scored] = answer.pooled(scores, full)
-        data = self.data.offset(self.task.name, offset_BC)
+        offset_BC = np.zeros((len(self.groups), self.task.width))
+        offset_BC[scored] = pool.add(scores, full)
+        race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
         settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean"}
-        entry = Entry(Candidate("correction", "correction", self.inputs, settings, full))
-        fold_Q, race = self.fold(scored), replace(self, data=data, progress=lambda stage, done, total: None)
+        entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
         for f in range(int(fold_Q.max()) + 1):
             race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (0, 1))
-        entry.expert = entry.candidate.build(self.task)
-        budget = replace(self.budget, epochs=round(statistics.median(entry.rounds)))
-        entry.expert.fit(data, scored, None, budget, self.job.seed)
+        entry.expert = race.again(entry, scored)
         return entry
 
+    def again(self, entry: Entry, rows: Rows) -> Expert:
+        """The expert once more, on all these rows, for exactly the median of its rounds."""
+        expert, start = entry.candidate.build(self.task), time.process_time()
+        expert.fit(self.data, rows, None, replace(self.budget, epochs=round(statistics.median(entry.rounds))), self.job.seed)
+        entry.seconds += time.process_time() - start
+        return expert
+
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
-        """Every member again on all rows, for exactly the folds' median epoch; the correction has seen them all."""
+        """Every member again on all rows; the correction has seen them all."""
         entries, members = {e.candidate.name: e for e in outcome.entries}, list(outcome.answer.members)
         for number, member in enumerate(members):
             self.progress(f"refit {member.name}", number, len(members))
-            entry = entries[member.name]
             if not member.residual:
-                budget = replace(self.budget, epochs=max(1, round(statistics.median(entry.rounds))))
-                expert, start = entry.candidate.build(self.task), time.process_time()
-                expert.fit(self.data, rows, None, budget, self.job.seed)
-                entry.seconds += time.process_time() - start
-                members[number] = replace(member, expert=expert)
+                members[number] = replace(member, expert=self.again(entries[member.name], rows))
         self.progress("refit", len(members), len(members))
         return replace(outcome, answer=replace(outcome.answer, members=tuple(members)))
