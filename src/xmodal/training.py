@@ -53,9 +53,11 @@ class Supervised(Objective):
 
 def augmented(model: Model, batch: Batch, strength: float) -> Batch:
     """Another view of every cell. Its draws depend on the step's seed and on the last row that has the cell."""
-    cells = {}
+    cells = dict(batch.cells)
     for key, i in model.uses.items():
         encoder, old = cast(Encoder, model.encoders[i]), batch.cells[key]
+        if type(encoder).augment is Encoder.augment:
+            continue  # nothing is safe
         ids_B = batch.ids[key.split(".", 1)[0]] + 1
         if old.row_BK is not None:
             count = len(next(iter(old.x.values())))
@@ -79,7 +81,7 @@ class Step(nn.Module):
         for name, (loss_R, weight_R) in self.losses(batch):
             total = over_ranks(weight_R.sum()).clamp(min=1e-12)
             terms.append((loss_R * weight_R).sum() / total * self.weight(name))
-        return torch.stack(terms).sum()
+        return sum(terms[1:], terms[0])
 
     def losses(self, batch: Batch) -> Iterator[tuple[TaskName, Loss]]:
         """Of every objective."""

@@ -42,7 +42,7 @@ def test_is_a_packed_bilstm() -> None:
 
 
 def test_units_are_words_and_positions_subwords() -> None:
-    column = text(["lower unseenword now"] + TEXTS)
+    column = text(["lower unseenword now", *TEXTS])
     fitted = BiLstm.fit(text(TEXTS * 2), {}, 0)
     tokens = BiLstm(fitted, 8)(tensors(BiLstm.transform(fitted, column).take(np.array([0]))))
     unit_N = tokens.unit_BN[0].tolist()
