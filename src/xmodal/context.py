@@ -20,7 +20,5 @@ class Context(nn.Module, ABC):
 
 
 class Identity(Context):
-    """Every row for itself."""
-
     def forward(self, joints: Mapping[TableName, Joint], links: Links) -> dict[TableName, Joint]:
         return dict(joints)
