@@ -49,7 +49,7 @@ def test_undefined_is_none():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_drawn_equals_resampling(name, classes):
     y, p = case(classes, 60)
-    weight = draw_weights(np.arange(60), 3, 10)
+    weight = draw_weights(np.arange(60), 3, 10)[1:]
     expected = [classification_metrics(y[r], p[r], 1, (name,))[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
     assert drawn(name, y, p, 1, weight) == pytest.approx(expected, abs=1e-5)
 
@@ -59,14 +59,14 @@ def test_drawn_regression_equals_resampling(name):
     random = np.random.default_rng(1)
     y = random.normal(size=50) + 1e6
     value = y + random.normal(size=50)
-    weight = draw_weights(np.arange(50), 3, 10)
+    weight = draw_weights(np.arange(50), 3, 10)[1:]
     expected = [regression_metrics(y[r], value[r], (name,))[name] for w in weight for r in [np.repeat(np.arange(50), w.astype(int))]]
     assert drawn(name, y, value, 0, weight) == pytest.approx(expected, rel=1e-4)
 
 
 def test_groups_are_drawn_whole():
     groups = np.array([5, 5, 5, 9, 9, 1])
-    weight = draw_weights(groups, 0, 50)
+    weight = draw_weights(groups, 0, 50)[1:]
     assert (weight[:, 0] == weight[:, 2]).all() and (weight[:, 3] == weight[:, 4]).all()
     assert ((weight[:, 0] + weight[:, 3] + weight[:, 5]) == 3).all()
 

@@ -68,9 +68,9 @@ def test_folds_are_even_and_need_groups():
 
 
 def test_split_words_and_carving():
-    assert given(pa.chunked_array([["train", "Validation", "TEST"]]), "s").tolist() == ["train", "val", "test"]
+    assert given(pa.array(["train", "Validation", "TEST"]), "s").tolist() == ["train", "val", "test"]
     with pytest.raises(TableError, match="'holdout' in row 2"):
-        given(pa.chunked_array([["train", "holdout"]]), "s")
+        given(pa.array(["train", "holdout"]), "s")
     rows = np.arange(50, 150)
     first, second = carve(np.arange(200), np.zeros(200, int), rows, 0.15, 0)
     assert len(second) == 15 and sorted([*first, *second]) == rows.tolist()

@@ -5,15 +5,16 @@ R rows · C classes. A subset of inputs ("view") is an integer, bit m for the m-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from xmodal.answer import Answer, to_keys
 from xmodal.batch import Examples
 from xmodal.experts.base import Data
-from xmodal.job import Input, Json, Key, Rows
+from xmodal.job import Json, Rows
 from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
 from xmodal.race import Outcome
 from xmodal.tasks import Classify, Regress, Task, labelled
@@ -59,129 +60,103 @@ def listed(inputs: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores by one metric on one set of held rows; every comparison is paired by the same draws."""
+    """Scores by one metric the labelled ones of some rows; every comparison is paired by the same draws."""
 
     task: Task
     metric: str
-    y_R: np.ndarray  # class indices (-1: never seen in training), or values in the target's units
-    groups_R: np.ndarray
-    all_groups: np.ndarray  # of the whole table
+    examples: Examples  # of the whole table
+    groups_B: np.ndarray  # what is drawn together, of the whole table
+    rows: Rows
     seed: int
 
-    @classmethod
-    def on(cls, task: Task, examples: Examples, rows: Rows, groups: np.ndarray, metric: str, seed: int) -> tuple[Judge, np.ndarray]:
-        """The judge of the labelled ones among `rows`, and which of them those are."""
-        y_B, keep_B = labelled(examples)
-        keep = keep_B[rows]
-        y_R = y_B[rows][keep]
-        if isinstance(task, Regress):
-            mean, deviation = task.scale
-            y_R = y_R * deviation + mean
-        return cls(task, metric, y_R if task.kind == "regress" else y_R.astype(int), groups[rows][keep], groups, seed), keep
+    @cached_property
+    def keep_R(self) -> np.ndarray:
+        """Which rows are labelled."""
+        return labelled(self.examples)[1][self.rows]
 
-    @property
-    def positive(self) -> int:
-        """The positive class; of no use to a regression."""
-        return self.task.positive if isinstance(self.task, Classify) else 0
+    @cached_property
+    def y_R(self) -> np.ndarray:
+        """Of the labelled: class indices (-1: never seen in training), or values in the target's units."""
+        y_R = labelled(self.examples)[0][self.rows][self.keep_R]
+        return np.asarray(self.task.unpool(y_R[:, None]) if isinstance(self.task, Regress) else y_R.astype(int))
+
+    @cached_property
+    def weight_WR(self) -> np.ndarray:
+        """The whole sample once, then the draws."""
+        return draw_weights(self.groups_B[self.rows][self.keep_R], self.seed)
 
     def draws(self, name: str, score: np.ndarray) -> np.ndarray:
         """The metric in every draw, the whole sample first, [1 + W]."""
-        weight_WR = draw_weights(self.groups_R, self.seed)
-        whole = np.ones((1, len(self.y_R)), np.float32)
-        few = weight_WR if name in ("accuracy", "log_loss", "roc_auc", "r2") else weight_WR[:200]
-        return drawn(name, self.y_R, score, self.positive, np.concatenate([whole, few]))
+        positive = self.task.positive if isinstance(self.task, Classify) else 0
+        return drawn(name, self.y_R, score[self.keep_R], positive, self.weight_WR)
 
-    def measured(self, score: np.ndarray, names: Sequence[str] = ()) -> tuple[dict[str, Json], dict[str, Json]]:
-        """metrics and ci95 of a score."""
-        values: dict[str, Json] = {}
-        ranges: dict[str, Json] = {}
-        for name in names or (self.metric,):
-            drawn_W = self.draws(name, score)
-            values[name] = float(drawn_W[0]) if np.isfinite(drawn_W[0]) else None
-            ranges[name] = None if values[name] is None else list(interval(drawn_W[1:]))
-        return values, ranges
+    def measured(self, score: np.ndarray, names: Sequence[str] = ()) -> dict[str, Json]:
+        """`metrics` and `ci95` of a score [R, …]."""
+        drawn_W = {name: self.draws(name, score) for name in names or (self.metric,)} if self.keep_R.any() else {}
+        values: dict[str, Json] = {name: float(w[0]) if np.isfinite(w[0]) else None for name, w in drawn_W.items()}
+        return {"metrics": values, "ci95": {n: None if values[n] is None else list(interval(w[1:])) for n, w in drawn_W.items()}}
 
-    def gain(self, score: np.ndarray, other: np.ndarray) -> tuple[float | None, list[Json]]:
+    def gain(self, score: np.ndarray, other: np.ndarray) -> tuple[float | None, list[float | None]]:
         """How much better `score` is than `other`, and the interval of that by paired bootstrap."""
-        sign = -1 if self.metric in LOWER else 1
-        gain_W = sign * (self.draws(self.metric, score) - self.draws(self.metric, other))
-        return (float(gain_W[0]) if np.isfinite(gain_W[0]) else None), list(interval(gain_W[1:]))
+        gain_W = (-1 if self.metric in LOWER else 1) * (self.draws(self.metric, score) - self.draws(self.metric, other))
+        return (float(gain_W[0]) if np.isfinite(gain_W[0]) else None), interval(gain_W[1:])
 
-    def subset(self, held: Held, keep: np.ndarray, inputs: Mapping[Key, object], view: int) -> dict[str, Json]:
-        """A line of the table of subsets."""
-        values, ranges = self.measured(held.score[view][keep])
-        names: list[Json] = [k.split(".", 1)[1] for k in sorted(to_keys(inputs, view))]
-        line: dict[str, Json] = {"inputs": names, "metrics": values, "ci95": ranges}
-        if view.bit_count() > 1:
-            line["gain"], line["gain_ci95"] = self.gain(held.score[view][keep], held.best[view][keep])
-        return line
+    def verdict(self, held: Held, full: int, best_single: str) -> dict[str, Json]:
+        """`pays`: the interval of the gain lies above 0; `does_not_pay`: below one point; else `undecided`. Where there
+        is nothing to compare, `one_input` or `no_rows`."""
+        found: dict[str, Json] = {"metric": self.metric, "margin": MARGIN, "rows": int(self.keep_R.sum()), "best_single": best_single}
+        if full == 1 or not self.keep_R.any():
+            return {"outcome": "one_input" if full == 1 else "no_rows", "gain": None, "ci95": [None, None], **found}
+        gain, (low, high) = self.gain(held.score[full], held.best[full])
+        outcome = "pays" if low is not None and low > 0 else "does_not_pay" if high is not None and high < MARGIN else "undecided"
+        return {"outcome": outcome, "gain": gain, "ci95": [low, high], **found}
 
+    def comparison(self, held: Held, answers: Sequence[Answer]) -> dict[str, Json]:
+        """Verdict, subsets and mean weights, of one answer or of one a fold."""
+        firsts = [a.order[0].split(".", 1)[1] for a in answers]
+        lines: list[Json] = []
+        for view in (v for v in held.score if v and self.keep_R.any()):
+            names: list[Json] = [k.split(".", 1)[1] for k in sorted(to_keys(answers[0].inputs, view))]
+            line: dict[str, Json] = {"inputs": names, **self.measured(held.score[view])}
+            if view.bit_count() > 1:
+                gain, ci95 = self.gain(held.score[view], held.best[view])
+                line |= {"gain": gain, "gain_ci95": list(ci95)}
+            lines.append(line)
+        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)) for a in answers]
+        weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted({n for w in given for n in w})}
+        return {"verdict": self.verdict(held, answers[0].full, max(set(firsts), key=firsts.count)), "subsets": lines, "weights": weights}
 
-def verdict(judge: Judge, held: Held, keep: np.ndarray, inputs: int, best_single: str) -> dict[str, Json]:
-    """`pays`: the interval of the gain lies above 0; `does_not_pay`: below one point; else `undecided`."""
-    full = (1 << inputs) - 1
-    if inputs == 1 or not len(judge.y_R):
-        reason = "one_input" if inputs == 1 else "no_rows"
-        return {"outcome": reason, "metric": judge.metric, "gain": None, "ci95": [None, None], "best_single": best_single}
-    gain, ci95 = judge.gain(held.score[full][keep], held.best[full][keep])
-    low, high = (np.nan if v is None else float(v) for v in ci95)  # type: ignore[arg-type]
-    outcome = "pays" if low > 0 else "does_not_pay" if high < MARGIN else "undecided"
-    answer, single = (judge.measured(part[full][keep])[0][judge.metric] for part in (held.score, held.best))
-    return {
-        "outcome": outcome, "metric": judge.metric, "gain": gain, "ci95": ci95, "best_single": best_single,
-        "answer": answer, "single": single, "margin": MARGIN, "rows": len(judge.y_R),
-    }  # fmt: skip
+    def evaluation(self, score: np.ndarray, part: str, warnings: list[str]) -> dict[str, Json]:
+        """The JSON of `evaluate`: every metric of the task with its interval."""
+        names = metric_names(self.task.kind, self.task.width)
+        found = self.measured(score, (self.metric, *(n for n in names if n != self.metric)))
+        undefined = [name for name, value in found["metrics"].items() if value is None]  # type: ignore[union-attr]
+        notes: list[Json] = [*warnings, *([f"undefined on these rows: {', '.join(undefined)}"] if undefined else [])]
+        target: dict[str, Json] = {"task": self.task.kind, "n": int(self.keep_R.sum()), **found}
+        if isinstance(self.task, Classify) and self.task.width == 2:
+            target["positive"] = self.task.classes[self.task.positive]
+        return {"rows": len(self.rows), "part": part, "targets": {self.task.name: target}, "warnings": notes}
 
-
-def evaluation(judge: Judge, score: np.ndarray, part: str, rows: int, warnings: list[str]) -> dict[str, Json]:
-    """The JSON of `evaluate`: every metric of the task with its interval."""
-    names = metric_names(judge.task.kind, judge.task.width)
-    metrics, ci95 = judge.measured(score, (judge.metric, *(n for n in names if n != judge.metric))) if len(judge.y_R) else ({}, {})
-    undefined = [name for name, value in metrics.items() if value is None]
-    notes = warnings + ([f"undefined on these rows: {', '.join(undefined)}"] if undefined else [])
-    target: dict[str, Json] = {"task": judge.task.kind, "n": len(judge.y_R), "metrics": metrics, "ci95": ci95}
-    if isinstance(judge.task, Classify) and judge.task.width == 2:
-        target["positive"] = judge.task.classes[judge.task.positive]
-    return {"rows": rows, "part": part, "targets": {judge.task.name: target}, "warnings": list(notes)}
-
-
-def comparison(judge: Judge, keep: np.ndarray, held: Held, inputs: Mapping[Key, Input], answers: Sequence[Answer]) -> dict[str, Json]:
-    """Verdict, subsets and mean weights, of one answer or of one a fold."""
-    firsts = [a.order[0].split(".", 1)[1] for a in answers]
-    best = max(set(firsts), key=firsts.count)
-    lines: list[Json] = [judge.subset(held, keep, inputs, view) for view in held.score if view] if len(judge.y_R) else []
-    names = sorted({m.name for a in answers for m in a.members})
-    weights: dict[str, Json] = {}
-    for name in names:
-        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)).get(name, 0.0) for a in answers]
-        weights[name] = float(np.mean(given))
-    return {"verdict": verdict(judge, held, keep, len(inputs), best), "subsets": lines, "weights": weights}
-
-
-def summary(judge: Judge, keep: np.ndarray, outcome: Outcome, data: Data, test: Rows) -> dict[str, Json]:
-    """The measured part of report.json: every expert, the weights, the verdict, the subsets."""
-    answer, names = (outcome.answer, (judge.metric, "log_loss" if judge.task.kind == "classify" else "root_mean_squared_error"))
-    scored, kept = Judge.on(judge.task, data.examples[judge.task.name], outcome.rows, judge.all_groups, judge.metric, judge.seed)
-    held = Held.of(answer, data, test)
-    full = answer.full
-    said = answer.pool.add(outcome.scores, full)
-    metrics = {"validation": scored.measured(answer.task.unpool(said)[kept], names)}
-    if len(judge.y_R):
-        metrics["test"] = judge.measured(held.score[full][keep], names)
-    report: dict[str, Json] = {"metric": judge.metric, "answer": {part: {"metrics": m, "ci95": c} for part, (m, c) in metrics.items()}}
-    members = {m.name: m for m in answer.members}
-    experts: list[Json] = []
-    for entry in outcome.entries:
-        one = entry.candidate
-        line: dict[str, Json] = {
-            "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
-            "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
-        }  # fmt: skip
-        if entry.family != "hybrid":
-            z = entry.z[one.bits if one.bits.bit_count() == 1 else full]
-            line["validation"] = dict(zip(("metrics", "ci95"), scored.measured(answer.task.unpool(z)[kept], names), strict=True))
-            if one.name in members and len(judge.y_R):
-                score = members[one.name].expert.predict(data, test)[answer.task.name].score[keep]
-                line["test"] = dict(zip(("metrics", "ci95"), judge.measured(score, names), strict=True))
-        experts.append(line)
-    return report | {"experts": experts} | comparison(judge, keep, held, answer.inputs, [answer])
+    def summary(self, outcome: Outcome, data: Data) -> dict[str, Json]:
+        """The measured part of report.json: the answer, every expert, the weights, the verdict, the subsets. The judge's
+        rows are the test part; what the fit chose by is measured beside it."""
+        answer, full = outcome.answer, outcome.answer.full
+        names = (self.metric, "log_loss" if self.task.kind == "classify" else "root_mean_squared_error")
+        scored, held = replace(self, rows=outcome.rows), Held.of(answer, data, self.rows)
+        unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
+        said = {"validation": scored.measured(unpool(answer.pool.add(outcome.scores, full)), names)}
+        experts: list[Json] = []
+        for entry in outcome.entries:
+            one = entry.candidate
+            line: dict[str, Json] = {
+                "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
+                "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
+            }  # fmt: skip
+            if entry.family != "hybrid":
+                line["validation"] = scored.measured(unpool(entry.z[one.bits if entry.single else full]), names)
+                if one.name in members and self.keep_R.any():
+                    line["test"] = self.measured(members[one.name].expert.predict(data, self.rows)[self.task.name].score, names)
+            experts.append(line)
+        if self.keep_R.any():
+            said["test"] = self.measured(held.score[full], names)
+        return {"metric": self.metric, "answer": dict(said), "experts": experts, **self.comparison(held, [answer])}

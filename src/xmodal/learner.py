@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xmodal import artefact, evaluate, splits
-from xmodal.errors import ConfigError, UserError
-from xmodal.evaluate import Judge
+from xmodal import __version__, artefact, prepare, splits
+from xmodal.errors import ConfigError, TargetError
+from xmodal.evaluate import Held, Judge
 from xmodal.experts.data import TableData
-from xmodal.features import build_row
+from xmodal.features import Counts, build_row
 from xmodal.job import Budget, Job, Json, Progress, Rows
 from xmodal.media import Cell
 from xmodal.metrics import main_metric
-from xmodal.prepare import (
-    Loaded,
-    Opened,
-    identities,
-    labels_of,
-    load,
-    media_of,
-    new_task,
-    open_again,
-    open_new,
-    parts_of,
-    strata_of,
-    ties_of,
-    unseen,
-)
 from xmodal.race import Outcome, Race, candidates, extractors_of
 from xmodal.tasks import Classify, Prediction, Task
 
@@ -52,8 +37,9 @@ def silent(stage: str, done: int, total: int) -> None:
 class Ready:
     """A table to learn from, made ready once for a fit or for every fold of a crossval."""
 
-    opened: Opened
-    loaded: Loaded
+    opened: prepare.Opened
+    data: TableData
+    counts: Counts
     labels: pa.Array
     known: Rows  # labelled rows
     parts: np.ndarray | None  # as the split column says
@@ -70,7 +56,8 @@ class Learner:
     >>> Learner(target="label", id="size").fit(rows).predict(rows[:2]).tolist()
     ['x', 'y']
 
-    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest.
+    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A source is a path
+    (CSV, Parquet, Arrow), a pandas or pyarrow frame, or rows as dicts.
     """
 
     def __init__(self, job: Job | None = None, **roles: Any) -> None:
@@ -80,53 +67,51 @@ class Learner:
         self._model: artefact.Model | None = None
 
     def fit(self, source: Any, progress: Progress = silent) -> Learner:
-        """Learn from a path (CSV, Parquet, Arrow) or a pandas or pyarrow frame. Test rows are scored once, at the end."""
+        """Learn. Test rows are scored once, at the end; what was measured is in `report`."""
         start = time.process_time()
-        ready = self._ready(source, progress, lambda n: n)
-        parts = ready.parts
+        ready = self._ready(source, progress)
+        parts, notes = ready.parts, ready.opened.notes
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
         train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
         outcome, data = self._race(ready, train, valid if len(valid) else None, progress)
-        answer = outcome.answer
-        warnings = ready.opened.notes + ready.loaded.warnings + unseen(answer.task, ready.labels, test)
+        task = outcome.answer.task
         if len(ready.known) < len(ready.labels):
-            warnings.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
-        judge, keep = self._judge(answer.task, data, test, ready.groups)
+            notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
         self.report = {
-            "target": answer.task.name, "task": answer.task.kind, "seed": self.job.seed,
+            "target": task.name, "task": task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **evaluate.summary(judge, keep, outcome, data, test), "warnings": list(warnings),
-            "counts": {n: getattr(ready.loaded.counts, n) for n in ("decoded", "extracted", "reused")},
+            **self._judge(task, data, test, ready.groups).summary(outcome, data),
+            "warnings": [*notes, *prepare.unseen(task, ready.labels, test)],
+            "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
             "cpu_seconds": time.process_time() - start,
         }  # fmt: skip
-        rows = {"identity": identities(ready.opened, self.job), "part": np.searchsorted(np.sort(splits.PARTS), parts).astype(np.uint8)}
-        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, answer, self.report, rows)
+        rows = {
+            "identity": prepare.identities(ready.opened, self.job),
+            "part": np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8),
+        }
+        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows)
         return self
 
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        ready = self._ready(source, progress, lambda n: n * (folds - 1) // folds)
+        ready = self._ready(source, progress, folds)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
-        held, outcomes = [], []
+        held, answers = [], []
         for f in range(folds):
 
             def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
-                progress(f"{at}: {stage}", done, total)  # fmt: skip
+                progress(f"{at}: {stage}", done, total)
 
             outcome, data = self._race(ready, known[fold != f], None, say)
-            held.append(evaluate.Held.of(outcome.answer, data, known[fold == f]))
-            outcomes.append(outcome)
-            data.forget()
-        data = ready.loaded.asking(ready.task, ready.labels, self.job.seed)
-        whole = evaluate.Held.stitched(held)
-        judge, keep = self._judge(ready.task, data, whole.rows, ready.groups)
-        warnings = ready.opened.notes + ready.loaded.warnings
-        full = (1 << len(ready.opened.inputs)) - 1
-        found = evaluate.evaluation(judge, whole.score[full][keep], "out_of_fold", len(known), warnings)
-        return found | evaluate.comparison(judge, keep, whole, ready.opened.inputs, [o.answer for o in outcomes])
+            held.append(Held.of(outcome.answer, data, known[fold == f]))
+            answers.append(outcome.answer)
+        whole = Held.stitched(held)
+        judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels), whole.rows, ready.groups)
+        found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
+        return found | judge.comparison(whole, answers)
 
     @property
     def model(self) -> artefact.Model:
@@ -143,8 +128,8 @@ class Learner:
 
     def predictions(self, source: Any, progress: Progress = silent) -> Prediction:
         """Probabilities [R, C] or values [R], and the state of every input of every row."""
-        opened, data, _ = self._again(source, progress)
-        return self.model.answer.predict(data, np.arange(len(opened.table.data)))
+        opened, data = self._again(source, progress)
+        return self.model.answer.predict(data, np.arange(opened.rows))
 
     def predict(self, source: Any) -> np.ndarray:
         """Class names [R] or values [R], in row order."""
@@ -160,25 +145,23 @@ class Learner:
 
     def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:
         """Every metric with its interval over the labelled rows, all or those of one part of the split."""
-        opened, data, warnings = self._again(source, progress)
-        task = self.model.answer.task
-        rows = np.arange(len(opened.table.data)) if part is None else self._part(opened, part)
-        groups = np.arange(len(opened.table.data))
-        if self.job.group in opened.table.data.column_names:
-            groups = splits.ties([], labels_of(opened.table.data[self.job.group], replace(opened.target, modality="category")), len(groups))
-        judge, keep = self._judge(task, data, rows, groups)
-        if not keep.any():
-            raise UserError(f"labels in column {task.name!r}", f"none in {len(rows)} rows of {opened.table.source}", "give labelled rows")
-        if not keep.all():
-            warnings = [*warnings, f"{(~keep).sum()} of {len(rows)} rows have no label and are not scored"]
-        score = self.model.answer.predict(data, rows).score[keep]
-        return evaluate.evaluation(judge, score, part or "all", len(rows), warnings + unseen(task, opened.labels, rows))
+        opened, data = self._again(source, progress)
+        answer, notes = self.model.answer, opened.notes
+        rows = np.arange(opened.rows) if part is None else self._part(opened, part)
+        judge = self._judge(answer.task, data, rows, splits.ties([], opened.column(self.job.group), opened.rows))
+        count = int(judge.keep_R.sum())
+        if not count:
+            raise TargetError(
+                f"labels in column {answer.task.name!r}", f"none in {len(rows)} rows of {opened.table.source}", "give labelled rows"
+            )
+        if count < len(rows):
+            notes.append(f"{len(rows) - count} of {len(rows)} rows have no label and are not scored")
+        notes.extend(prepare.unseen(answer.task, opened.labels, rows))
+        return judge.evaluation(answer.predict(data, rows).score, part or "all", notes)
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Write a model folder, whole or not at all. Raises ConfigError where something else is there."""
         check_free(Path(folder), force)
-        from xmodal import __version__
-
         artefact.save(self.model, Path(folder), __version__)
 
     @classmethod
@@ -189,49 +172,47 @@ class Learner:
         learner._model, learner.report = model, model.report
         return learner
 
-    def _ready(self, source: Any, progress: Progress, share: Any) -> Ready:
-        opened = open_new(source, self.job)
-        labels, parts = opened.labels, parts_of(opened, self.job)
+    def _ready(self, source: Any, progress: Progress, folds: int = 0) -> Ready:
+        """Everything checked that can be, before anything is trained."""
+        opened = prepare.open_new(source, self.job)
+        labels, parts = opened.labels, prepare.parts_of(opened, self.job)
         known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False))
         learn = known if parts is None else known[parts[known] != "test"]
         if not len(learn):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
-        task = new_task(opened).fit(labels.take(pa.array(learn)))
+        task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
         main_metric(task.kind, task.width, self.job.metric)
-        loaded = load(opened, extractors_of(candidates(self.job, task, opened.inputs, share(len(learn)))), progress)
-        return Ready(opened, loaded, labels, known, parts, task, ties_of(opened, loaded, self.job), strata_of(task, labels))
+        n = len(learn) * (folds - 1) // folds if folds else len(learn)
+        data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, n)), progress)
+        groups = prepare.ties_of(opened, data, self.job)
+        return Ready(opened, data, counts, labels, known, parts, task, groups, prepare.strata_of(task, labels))
 
     def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:
-        learn = train if valid is None else np.concatenate([train, valid])
-        task = ready.task.recount(ready.labels.take(pa.array(learn)))
-        data = ready.loaded.asking(task, ready.labels, self.job.seed)
+        task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
+        data = prepare.asking(ready.data, task, ready.labels)
         budget = Budget(device=device_of(self.job.device))
         race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
         return race.run(train, valid), data
 
-    def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> tuple[Judge, np.ndarray]:
+    def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> Judge:
         metric = main_metric(task.kind, task.width, self.job.metric)
-        return Judge.on(task, data.examples[task.name], rows, groups, metric, self.job.seed)
+        return Judge(task, metric, data.examples[task.name], groups, rows, self.job.seed)
 
-    def _again(self, source: Any, progress: Progress) -> tuple[Opened, TableData, list[str]]:
+    def _again(self, source: Any, progress: Progress) -> tuple[prepare.Opened, TableData]:
         model = self.model
-        opened = open_again(source, self.job, model.readings, model.target, model.answer.inputs)
-        loaded = load(opened, extractors_of(model.answer.members), progress)
-        data = loaded.asking(model.answer.task, opened.labels, self.job.seed)
-        return opened, data, opened.notes + loaded.warnings
+        opened = prepare.open_again(source, self.job, model.readings, model.target, model.answer.inputs)
+        data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
+        return opened, prepare.asking(data, model.answer.task, opened.labels)
 
-    def _part(self, opened: Opened, part: str) -> Rows:
+    def _part(self, opened: prepare.Opened, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""
         if part not in splits.PARTS:
             raise ConfigError("part train, val or test", repr(part), "use one of those")
-        parts = parts_of(opened, self.job)
+        parts = prepare.parts_of(opened, self.job)
         if parts is None:
-            saved = self.model.rows
-            order = np.argsort(saved["identity"], kind="stable")
-            own = identities(opened, self.job)
-            at = np.searchsorted(saved["identity"], own, sorter=order).clip(max=len(order) - 1)
-            known = saved["identity"][order[at]] == own
-            parts = np.where(known, np.sort(splits.PARTS)[saved["part"][order[at]]], "")
+            saved = dict(zip(self.model.rows["identity"].tolist(), self.model.rows["part"].tolist(), strict=True))
+            names = [*sorted(splits.PARTS), ""]
+            parts = np.array([names[saved.get(i, -1)] for i in prepare.identities(opened, self.job).tolist()])
         rows = np.flatnonzero(parts == part)
         if not len(rows):
             raise ConfigError(f"rows of part {part!r}", f"none in {opened.table.source}", "give the table of the fit, or leave --part out")
@@ -249,7 +230,7 @@ class Predictor:
 
     def __init__(self, learner: Learner) -> None:
         self.model = learner.model
-        self.media = media_of(learner.job, "")
+        self.media = prepare.media_of(learner.job, "")
         self.extractors = extractors_of(self.model.answer.members)
 
     def row(self, cells: Mapping[str, Cell]) -> dict[str, Prediction]:

@@ -20,7 +20,6 @@ CLASSIFY = (
     "average_precision", "log_loss", "ece",
 )  # fmt: skip
 REGRESS = ("r2", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error")
-DRAWS = 1000
 
 
 def metric_names(kind: str, classes: int) -> tuple[str, ...]:
@@ -106,14 +105,15 @@ def ece(y_R: np.ndarray, p_RC: np.ndarray, bins: int = 15) -> float:
     return float(np.sqrt(max(total, 0.0)))
 
 
-def draw_weights(groups_R: np.ndarray, seed: int, draws: int = DRAWS) -> np.ndarray:
-    """[W, R] how often each draw takes each row: whole groups with replacement."""
+def draw_weights(groups_R: np.ndarray, seed: int, draws: int = 0) -> np.ndarray:
+    """[1 + W, R] how often each draw takes each row, whole groups with replacement; first, every row once. W is 1,000, or
+    fewer (200 at least) where the weights would fill memory."""
     _, group_R = np.unique(groups_R, return_inverse=True)
     count = int(group_R.max(initial=-1)) + 1
-    drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count))
-    times = np.zeros((draws, count), np.float32)
-    np.add.at(times, (np.arange(draws)[:, None], drawn), 1)
-    return times[:, group_R]
+    draws = draws or int(np.clip(20_000_000 // max(len(groups_R), 1), 200, 1000))
+    drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count)) + np.arange(draws)[:, None] * count
+    times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float32)
+    return np.concatenate([np.ones((1, len(groups_R)), np.float32), times[:, group_R]])
 
 
 def drawn_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
 
     forms: dict[str, Callable[[], np.ndarray]] = {
         "accuracy": lambda: mean(score.argmax(1) == y_R),
-        "log_loss": lambda: mean(-log_likelihood(y_R, score)),
+        "log_loss": lambda: mean(-log_likelihood(y_R, score)) if (y_R >= 0).all() else np.full(len(weight_WR), np.nan),
         "roc_auc": auc,
         "r2": lambda: 1 - mean((y_R - score) ** 2) / (mean(centred_R**2) - mean(centred_R) ** 2),
         "mean_absolute_error": lambda: mean(np.abs(y_R - score)),
@@ -152,7 +152,7 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
     }
     if name in forms:
         return forms[name]()
-    taken = [np.repeat(np.arange(len(y_R)), w.astype(int)) for w in weight_WR[:200]]
+    taken = [np.repeat(np.arange(len(y_R)), w.astype(int)) for w in weight_WR[:201]]
     one = [
         regression_metrics(y_R[r], score[r], (name,))[name] if score.ndim == 1
         else classification_metrics(y_R[r], score[r], positive, (name,))[name]

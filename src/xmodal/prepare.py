@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,21 @@ class Opened:
     notes: list[str]
 
     @property
+    def rows(self) -> int:
+        """R."""
+        return int(self.table.data.num_rows)
+
+    @property
     def labels(self) -> pa.Array:
         """The target of every row; null where a row is unlabelled or has no such column."""
-        if self.target.column not in self.table.data.column_names:
-            return pa.nulls(len(self.table.data), pa.string())
-        return labels_of(self.table.data[self.target.column], self.target)
+        words = self.column(self.target.column)
+        if words is None:
+            return pa.nulls(self.rows, pa.string())
+        return words if self.target.modality == "category" else self.target.parse(pa.chunked_array([words]))[0].combine_chunks()
 
-
-def labels_of(values: pa.ChunkedArray, target: Reading) -> pa.Array:
-    """Class names as canonical text, or numbers."""
-    found = canonical(values) if target.modality == "category" else target.parse(values)[0]
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    def column(self, name: str | None) -> pa.Array | None:
+        """A column as canonical text; None where it isn't there."""
+        return canonical(self.table.data[name]).combine_chunks() if name in self.table.data.column_names else None
 
 
 def open_new(source: Any, job: Job) -> Opened:
@@ -131,34 +135,25 @@ def new_task(opened: Opened) -> Task:
     return TASKS[kind](opened.target.column, (View(MAIN, frozenset(opened.inputs)),))
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Features and labels, ready for experts."""
-
-    data: TableData
-    counts: Counts
-    warnings: list[str]
-
-    def asking(self, task: Task, labels: pa.Array, seed: int) -> TableData:
-        """The same features with the examples of a fitted task."""
-        y_R, weight_R = task.encode(labels)
-        return TableData(self.data.columns, {task.name: Examples((None,), y_R, weight_R)}, seed)
-
-
-def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> Loaded:
-    """Build every input's features, through the store."""
+def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> tuple[TableData, Counts]:
+    """Build every input's features, through the store; unreadable cells go into the notes."""
     columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, Store(), progress)
-    warnings = [str(e) for e in counts.broken[:20]]
+    opened.notes.extend(str(e) for e in counts.broken[:20])
     if len(counts.broken) > 20:
-        warnings.append(f"and {len(counts.broken) - 20} more unreadable cells")
-    return Loaded(TableData(columns, {}), counts, warnings)
+        opened.notes.append(f"and {len(counts.broken) - 20} more unreadable cells")
+    return TableData(columns, {}), counts
 
 
-def ties_of(opened: Opened, loaded: Loaded, job: Job) -> np.ndarray:
+def asking(data: TableData, task: Task, labels: pa.Array) -> TableData:
+    """The same features, nothing prepared yet, with the examples of a fitted task."""
+    y_R, weight_R = task.encode(labels)
+    return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, cache={})
+
+
+def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     """Which rows may never be divided, [R]."""
-    media = [loaded.data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"]
-    group = canonical(opened.table.data[job.group]).combine_chunks() if job.group else None
-    return splits.ties(media, group, len(opened.table.data))
+    media = [data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"]
+    return splits.ties(media, opened.column(job.group), opened.rows)
 
 
 def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
@@ -171,17 +166,18 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
 def identities(opened: Opened, job: Job) -> np.ndarray:
     """A row's identity, [R] uint64: its id columns, else all its input cells."""
     names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
-    cells = [canonical(opened.table.data[n]).to_pylist() for n in names if n in opened.table.data.column_names]
-    rows = zip(*cells, strict=True) if cells else iter([()] * len(opened.table.data))
+    cells = [found.to_pylist() for n in names if (found := opened.column(n)) is not None]
+    rows = zip(*cells, strict=True) if cells else iter([()] * opened.rows)
     joined = ("\x1f".join("" if c is None else f"={c}" for c in row).encode() for row in rows)
     return np.array([int.from_bytes(hashlib.blake2b(j, digest_size=8).digest(), "little") for j in joined], np.uint64)
 
 
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
     """The part of each row as the split column says; None without one. Raises ConfigError where nothing is to learn."""
-    if job.split is None or job.split not in opened.table.data.column_names:
+    words = opened.column(job.split)
+    if words is None or job.split is None:
         return None
-    parts = splits.given(canonical(opened.table.data[job.split]), job.split)
+    parts = splits.given(words, job.split)
     if not (parts == "train").any():
         raise ConfigError(f"training rows in split column {job.split!r}", "none", "mark some rows train")
     return parts

@@ -72,7 +72,7 @@ def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> 
     return allocate(groups_R, strata_R, [1 / count] * count, seed)
 
 
-def given(values: pa.ChunkedArray, name: str) -> np.ndarray:
+def given(values: pa.Array, name: str) -> np.ndarray:
     """Parts as the split column spells them. Raises TableError for another word or an empty cell."""
     words = values.to_pylist()
     spelled = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
