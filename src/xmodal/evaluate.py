@@ -72,7 +72,7 @@ class Judge:
     @cached_property
     def keep_R(self) -> np.ndarray:
         """Which rows are labelled."""
-        return labelled(self.examples)[1][self.rows]
+        return np.asarray(labelled(self.examples)[1][self.rows])
 
     @cached_property
     def y_R(self) -> np.ndarray:
