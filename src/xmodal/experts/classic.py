@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
 
 from xmodal.experts.base import Data, Expert, Settings, states
 from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.job import Budget, Input, Json, Key, Rows, State, TaskName, registered
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, registered
 from xmodal.tasks import Prediction, Task
 
 COLUMNS = 100  # of a tree's matrix: more cost boosting minutes
@@ -43,7 +42,7 @@ class Classic(Expert):
         """Fill `config` and `arrays`."""
 
     @abstractmethod
-    def score(self, data: Data, rows: Rows, hide: frozenset[Key]) -> np.ndarray:
+    def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         """Probabilities [B, C], or standardised values [B, 1]."""
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
@@ -68,7 +67,7 @@ class Classic(Expert):
         """The descriptor of an input's modality."""
         return registered("descriptors", DESCRIPTORS, self.inputs[key].modality)
 
-    def described(self, data: Data, key: Key, rows: Rows, hide: frozenset[Key]) -> FeatureColumn:
+    def described(self, data: Data, key: Key, rows: Rows, hide: frozenset[Key] = frozenset()) -> FeatureColumn:
         """One input of these rows, described."""
         column = data.transformed(key, self.reader(key), self.parts[key]).rows(rows)
         return column.hidden() if key in hide else column
@@ -100,30 +99,25 @@ class Classic(Expert):
         """The blocks side by side, as trees read them, [B, F]."""
         return np.concatenate(self.blocks(data, rows, hide), 1)
 
-    def spread(self, score_BK: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Probabilities over all of the task's classes; a class that the fold lacked has none."""
-        if len(classes) == self.task.width:
+    def loss(self, data: Data, rows: Rows) -> float:
+        """Mean log-loss or squared error; 0 where nothing is labelled."""
+        if not len(rows):
+            return 0.0
+        score, y = self.score(data, rows), self.target(data, rows)
+        if self.task.kind != "classify":
+            return float(((score[:, 0] - y) ** 2).mean())
+        return float(-self.task.pool(score)[np.arange(len(y)), y].mean())
+
+    def probabilities(self, z_BK: np.ndarray) -> np.ndarray:
+        """The softmax over the classes that the fit saw, spread over all."""
+        p_BK = np.exp(z_BK - z_BK.max(1, keepdims=True))
+        return self.spread(p_BK / p_BK.sum(1, keepdims=True))
+
+    def spread(self, score_BK: np.ndarray) -> np.ndarray:
+        """Probabilities over all of the task's classes; one that the fit did not see has none."""
+        classes = self.arrays["classes"]
+        if len(classes) in (0, self.task.width):
             return score_BK
         out_BC = np.zeros((len(score_BK), self.task.width))
         out_BC[:, classes] = score_BK
         return out_BC
-
-
-def linear_matrix(expert: Classic, data: Data, rows: Rows, hide: frozenset[Key]) -> csr_matrix:
-    """`linear` of every input side by side, sparse, and a 1 for each input that a row lacks (where it isn't the only)."""
-    blocks = []
-    for key in expert.inputs:
-        column = expert.described(data, key, rows, hide)
-        if "linear" in column.dense:
-            blocks.append(csr_matrix(column.pooled("linear", fill=0.0)))
-        else:
-            weight, ends = column.ragged["linear.weight"]
-            cells = csr_matrix((weight, column.ragged["linear.index"][0], ends), (len(ends) - 1, expert.config["terms"][key]))  # type: ignore[index,call-overload]
-            there_BK = column.row_BK >= 0
-            row, file = np.nonzero(there_BK)
-            share = 1 / there_BK.sum(1)[row]
-            point = csr_matrix((share, (row, column.row_BK[row, file])), (len(rows), len(ends) - 1))
-            blocks.append(point @ cells)
-        if len(expert.inputs) > 1:
-            blocks.append(csr_matrix((column.state_B != State.PRESENT).astype(float)[:, None]))
-    return hstack(blocks, format="csr")

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xmodal.encoders.plain import BINS, place, quantiles
+from xmodal.encoders.plain import BINS, cycles, place, quantiles
 from xmodal.encoders.words import decode, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
@@ -23,7 +23,7 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 
 DIMS = 30
 COMPONENTS = 128
-TERMS = (20_000, 60_000)  # of words and pairs of words; of characters
+TERMS = {"words": 20_000, "characters": 60_000}
 BLOCKS = ("hog", "colour")  # of a picture's descriptor; each gets the same total variance
 RARE = 2  # categories and terms seen less often are not kept
 
@@ -34,10 +34,12 @@ class Descriptor(Preparer):
     extractor: ClassVar[Mapping[str, Extractor]] = {}
 
 
-def analysers() -> tuple[Callable[[str], list[str]], Callable[[str], list[str]]]:
-    """Words and pairs of words (characters where a script has no spaces); 2 to 5 characters within words."""
-    pairs = TfidfVectorizer(ngram_range=(1, 2), tokenizer=words, token_pattern=None).build_analyzer()
-    return pairs, TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb").build_analyzer()
+# words and pairs of words (characters where a script has no spaces); 2 to 5 characters within words
+ANALYSERS: dict[str, Callable[[str], list[str]]] = {
+    "words": TfidfVectorizer(ngram_range=(1, 2), tokenizer=words, token_pattern=None).build_analyzer(),
+    "characters": TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb").build_analyzer(),
+}
+Counts = Mapping[str, list[Counter[str]]]  # how often each text has each term, by analyser
 
 
 class TextDescriptor(Descriptor):
@@ -46,29 +48,31 @@ class TextDescriptor(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Terms of at least two texts (one where there are few) and their ln((1 + n) / (1 + df)) + 1."""
-        texts = decode(*train.ragged["text"])
-        files, arrays = {}, {}
-        for name, analyse, most in zip(("words", "characters"), analysers(), TERMS, strict=True):
-            df = Counter(term for text in texts for term in set(analyse(text)))
+        counts, files, arrays = counted(train), {}, {}
+        for name, texts in counts.items():
+            df = Counter(term for count in texts for term in count)
             least = RARE if len(texts) >= 100 else 1
-            kept = sorted((t for t, n in df.items() if n >= least), key=lambda t: (-df[t], t))[:most]
+            kept = sorted((t for t, n in df.items() if n >= least), key=lambda t: (-df[t], t))[: TERMS[name]]
             files[name] = json.dumps(kept).encode()
             arrays[name] = (np.log((1 + len(texts)) / (1 + np.array([df[t] for t in kept], float))) + 1).astype(np.float32)
-        x_UF = tfidf(Fitted({}, arrays, files), texts)
+        x_UF = tfidf(Fitted({}, arrays, files), counts)
         rank = min(DIMS, *(n - 1 for n in x_UF.shape))
-        if rank > 0:
-            arrays["components"] = TruncatedSVD(rank, random_state=seed).fit(x_UF).components_.T.astype(np.float32)
-        else:
-            arrays["components"] = np.zeros((x_UF.shape[1], 1), np.float32)
-        return Fitted({"width": x_UF.shape[1]}, arrays, files)
+        svd_FD = TruncatedSVD(rank, n_iter=2, random_state=seed).fit(x_UF).components_.T if rank > 0 else np.zeros((x_UF.shape[1], 1))
+        return Fitted({"width": x_UF.shape[1]}, arrays | {"components": svd_FD.astype(np.float16)}, files)
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Sparse `linear`, dense `dims`."""
-        x_UF = tfidf(fitted, decode(*column.ragged["text"]))
+        x_UF = tfidf(fitted, counted(column))
         ends = x_UF.indptr.astype(np.int64)
         sparse = {"linear.index": (x_UF.indices, ends), "linear.weight": (x_UF.data, ends)}
-        return replace(column, dense={"dims": x_UF @ fitted.arrays["components"]}, ragged=sparse)
+        return replace(column, dense={"dims": product(x_UF, fitted.arrays["components"])}, ragged=sparse)
+
+
+def counted(column: FeatureColumn) -> Counts:
+    """The terms of each cell."""
+    texts = decode(*column.ragged["text"])
+    return {name: [Counter(analyse(text)) for text in texts] for name, analyse in ANALYSERS.items()}
 
 
 @lru_cache(maxsize=64)
@@ -77,28 +81,34 @@ def vocabulary(content: bytes) -> dict[str, int]:
     return {term: i for i, term in enumerate(json.loads(content))}
 
 
-def tfidf(fitted: Fitted, texts: list[str]) -> csr_matrix:
+def tfidf(fitted: Fitted, counts: Counts) -> csr_matrix:
     """(1 + ln count) idf of each known term, of length 1 a text and block; as scikit-learn's TfidfVectorizer, without
     its checks, which cost one row half a millisecond."""
-    rows: list[tuple[np.ndarray, np.ndarray]] = []
-    known = [vocabulary(fitted.files[name]) for name in ("words", "characters")]
-    idf = [fitted.arrays[name] for name in ("words", "characters")]
-    shift, analyse = (0, len(idf[0])), analysers()
-    for text in texts:
-        for block in (0, 1):
-            place = known[block]
-            count = Counter(place[t] for t in analyse[block](text) if t in place)
-            index = np.fromiter(count, np.int32, len(count))
-            weight = (1 + np.log(np.fromiter(count.values(), np.float32, len(count)))) * idf[block][index]
-            rows.append((index + shift[block], weight / max(float(np.sqrt(weight @ weight)), 1e-12)))
-    ends = np.concatenate([[0], np.cumsum([len(i) for i, _ in rows], dtype=np.int64)])[::2]
-    index = np.concatenate([np.zeros(0, np.int32), *(i for i, _ in rows)]).astype(np.int32)
-    weight = np.concatenate([np.zeros(0, np.float32), *(w for _, w in rows)]).astype(np.float32)
-    return csr_matrix((weight, index, ends), (len(texts), shift[1] + len(idf[1])))
+    known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in counts]
+    index, weight, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [0]
+    for texts in zip(*counts.values(), strict=True):
+        start = 0
+        for (at, idf), count in zip(known, texts, strict=True):
+            found = {at[term]: n for term, n in count.items() if term in at}
+            where = np.fromiter(found, np.int32, len(found))
+            w = (1 + np.log(np.fromiter(found.values(), np.float32, len(found)))) * idf[where]
+            index.append(where + np.int32(start))
+            weight.append(w / max(float(np.sqrt(w @ w)), 1e-12))
+            start += len(idf)
+        ends.append(ends[-1] + len(index[-2]) + len(index[-1]))
+    width = sum(len(idf) for _, idf in known)
+    return csr_matrix((np.concatenate(weight).astype(np.float32), np.concatenate(index), ends), (len(ends) - 1, width))
+
+
+def product(x_UF: csr_matrix | np.ndarray, weight_FC: np.ndarray) -> np.ndarray:
+    """x @ weight, the weights in half precision; of one sparse cell only those that it needs are read."""
+    if isinstance(x_UF, csr_matrix) and x_UF.shape[0] == 1:
+        return np.asarray(x_UF.data[None] @ weight_FC[x_UF.indices].astype(np.float64))
+    return np.asarray(x_UF @ weight_FC.astype(np.float64))
 
 
 class ImageDescriptor(Descriptor):
-    """`linear`: HOG and colours, standardised, PCA on one common scale. `dims`: its first 30."""
+    """`linear`: HOG and colours, standardised, PCA, mean squared length 1. `dims`: its first 30."""
 
     extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["descriptor"]()}
 
@@ -106,20 +116,20 @@ class ImageDescriptor(Descriptor):
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Mean, deviation and components as one affine map."""
         x_UF = stacked(train)
-        if len(x_UF) < 2:
-            return Fitted({}, {"mean": np.zeros(x_UF.shape[1], np.float32), "components": np.zeros((x_UF.shape[1], 1), np.float32)})
-        mean, deviation = x_UF.mean(0), x_UF.std(0)
-        block = np.concatenate([np.full(train.dense[n].shape[1], train.dense[n].shape[1] ** -0.5) for n in BLOCKS])
-        scale = np.where(deviation > 1e-6, block / np.maximum(deviation, 1e-6), 0.0)
-        pca = PCA(min(COMPONENTS, *x_UF.shape), svd_solver="auto", random_state=seed).fit((x_UF - mean) * scale)
-        common = 1 / max(float(np.sqrt(pca.explained_variance_.mean())), 1e-6)
-        return Fitted({}, {"mean": mean, "components": (pca.components_.T * scale[:, None] * common).astype(np.float32)})
+        mean, components = x_UF.mean(0) if len(x_UF) else np.zeros(x_UF.shape[1]), np.zeros((x_UF.shape[1], 1))
+        if len(x_UF) > 1:
+            deviation = x_UF.std(0)
+            block = np.concatenate([np.full(train.dense[n].shape[1], train.dense[n].shape[1] ** -0.5) for n in BLOCKS])
+            scale = np.where(deviation > 1e-6, block / np.maximum(deviation, 1e-6), 0.0)
+            pca = PCA(min(COMPONENTS, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
+            components = pca.components_.T * scale[:, None] / max(float(np.sqrt(pca.explained_variance_.sum())), 1e-6)
+        return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
-        x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.arrays["components"]
-        return replace(column, dense={"linear": x_UF / np.sqrt(x_UF.shape[1]), "dims": x_UF[:, :DIMS]}, ragged={})
+        x_UF = product(stacked(column) - fitted.arrays["mean"], fitted.arrays["components"])
+        return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
 
 
 def stacked(column: FeatureColumn) -> np.ndarray:
@@ -128,8 +138,9 @@ def stacked(column: FeatureColumn) -> np.ndarray:
 
 
 class PlainDescriptor(Descriptor):
-    """`linear`: numbers and dates scaled and held within the training range, categories one-hot (an unknown one is all
-    zero), a 1 for what is missing. `dims`: numbers and dates as they are, NaN where missing, and the one-hot."""
+    """`linear`: numbers and dates scaled and held within the training range, and their place among the training quantiles;
+    a date's cycles, categories one-hot (an unknown one is all zero), a 1 for what is missing. `dims`: numbers and dates as
+    they are, cycles and the one-hot; NaN where missing."""
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
@@ -159,9 +170,11 @@ class PlainDescriptor(Descriptor):
         hot_UF = (category_UP[:, a["column"]] == a["known"]).astype(np.float64)
         gone_UF = np.concatenate([np.isnan(x_UF), category_UP == 0], 1)
         scaled_UF = np.nan_to_num((np.clip(x_UF, a["low"], a["high"]) - a["mean"]) * a["scale"])
-        dims_UF = np.concatenate([x_UF, np.where(category_UP[:, a["column"]] == 0, np.nan, hot_UF)], 1)
-        place_UF = place(x_UF, a["edges"]) / BINS - 0.5  # bends where training values are dense
-        linear_UF = np.concatenate([scaled_UF, 2 * np.nan_to_num(place_UF), hot_UF, gone_UF], 1)
+        date_UP = x_UF[:, x_UF.shape[1] - column.dense["date"].shape[1] :]
+        cycle_UF = cycles(date_UP, np.zeros((date_UP.shape[1], 2)))[..., 1:].reshape(len(x_UF), -1)
+        dims_UF = np.concatenate([x_UF, cycle_UF, np.where(category_UP[:, a["column"]] == 0, np.nan, hot_UF)], 1)
+        place_UF = 2 * place(x_UF, a["edges"]) / BINS - 1  # bends where training values are dense
+        linear_UF = np.concatenate([scaled_UF, np.nan_to_num(place_UF), np.nan_to_num(cycle_UF), hot_UF, gone_UF], 1)
         return replace(column, dense={"linear": linear_UF / np.sqrt(linear_UF.shape[1]), "dims": dims_UF}, ragged={})
 
 

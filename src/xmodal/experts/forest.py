@@ -9,16 +9,18 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.tree import BaseDecisionTree
 from threadpoolctl import threadpool_limits
 
 from xmodal.batch import uniform
 from xmodal.experts.base import Data, states
 from xmodal.experts.classic import Classic
+from xmodal.experts.trees import Nodes, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
-TREES = 200
-COPIES = 3
-LEAVES = 1000  # of a tree, at most: what a leaf holds grows with n
+TREES, COPIES = 200, 3
+NUMBERS = 20_000  # in the leaves of a tree, about: what a leaf holds grows with rows and classes
+LEAVES = 1000
 CHUNK = 4096
 
 
@@ -30,57 +32,40 @@ class Forest(Classic):
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """All trees at once; there is nothing for `valid` to choose."""
         there_RM = states(data, self.inputs, rows, frozenset()) == State.PRESENT
-        blocks, parts = self.blocks(data, rows), [self.matrix(data, rows)]
+        blocks = self.blocks(data, rows)
+        parts = [np.concatenate(blocks, 1)]
         for copy in range(COPIES):
             off_RM = hidden(there_RM, rows, seed * COPIES + copy)
             parts.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
-        x, y = np.concatenate(parts).astype(np.float32), np.tile(self.target(data, rows), 1 + COPIES)
-        kind = ExtraTreesClassifier if self.task.kind == "classify" else ExtraTreesRegressor
+        x_BF, y_B = np.concatenate(parts).astype(np.float32), np.tile(self.target(data, rows), 1 + COPIES)
+        classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
+        leaf = max(2, len(x_BF) // 2 // min(LEAVES, NUMBERS // max(len(classes), 1)))
+        kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
         with threadpool_limits(1):
-            model = kind(TREES, min_samples_leaf=max(2, len(x) // LEAVES // 2), max_features="sqrt", random_state=seed).fit(x, y)
-        trees = [t.tree_ for t in model.estimators_]
-        starts = np.concatenate([[0], np.cumsum([t.node_count for t in trees])[:-1]])
-        leaf = np.concatenate([t.children_left for t in trees]) < 0
-        value = np.concatenate([t.value[:, 0, :] for t in trees])
-        row = np.cumsum(leaf) - 1  # of a leaf in the table of values
+            model = kind(TREES, min_samples_leaf=leaf, max_features="sqrt", random_state=seed).fit(x_BF, y_B)
+        kept = np.float16 if len(classes) else np.float32
+        self.arrays = {**pack([nodes(tree, kept) for tree in model.estimators_]), "classes": classes}
+        return budget.epochs or 1
 
-        def shifted(name: str) -> np.ndarray:
-            return np.concatenate([getattr(t, name) + s for t, s in zip(trees, starts, strict=True)])
+    def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
+        x_BF, value = self.matrix(data, rows, hide).astype(np.float32), self.arrays["value"]
+        chunks = [value[walk(self.arrays, x_BF[i : i + CHUNK])].mean(1, dtype=np.float64) for i in range(0, max(len(x_BF), 1), CHUNK)]
+        mean_BC = np.concatenate(chunks)
+        return self.spread(mean_BC / mean_BC.sum(1, keepdims=True)) if len(self.arrays["classes"]) else mean_BC
 
-        self.arrays = {
-            "root": starts.astype(np.int32),
-            "feature": np.where(leaf, 0, np.concatenate([t.feature for t in trees])).astype(np.int16),
-            "threshold": np.concatenate([t.threshold for t in trees]),
-            "left": np.where(leaf, np.arange(len(leaf)), shifted("children_left")).astype(np.int32),
-            "right": np.where(leaf, row, shifted("children_right")).astype(np.int32),  # of a leaf: its row of values
-            "missing": np.concatenate([t.missing_go_to_left for t in trees]).astype(bool),
-            "value": value[leaf].astype(np.float32),
-        }  # fmt: skip
-        self.config = {"depth": max(t.max_depth for t in trees)}
-        if self.task.kind == "classify":
-            self.arrays["classes"] = np.asarray(model.classes_, np.int64)
-        return 1
 
-    def score(self, data: Data, rows: Rows, hide: frozenset[Key]) -> np.ndarray:
-        x_BF = self.matrix(data, rows, hide).astype(np.float32)
-        score = np.concatenate([self.walk(x_BF[i : i + CHUNK]) for i in range(0, max(len(x_BF), 1), CHUNK)])
-        return self.spread(score, self.arrays["classes"]) if "classes" in self.arrays else score
-
-    def walk(self, x_BF: np.ndarray) -> np.ndarray:
-        """The mean over trees of the value of the leaf that a row falls in: all trees a level at a time."""
-        a, row_B1 = self.arrays, np.arange(len(x_BF))[:, None]
-        at_BT = np.repeat(a["root"][None], len(x_BF), 0)
-        for _ in range(int(self.config["depth"])):  # type: ignore[arg-type]
-            x_BT = x_BF[row_B1, a["feature"][at_BT]]
-            left_BT = (x_BT <= a["threshold"][at_BT]) | (np.isnan(x_BT) & a["missing"][at_BT]) | (a["left"][at_BT] == at_BT)
-            at_BT = np.where(left_BT, a["left"][at_BT], a["right"][at_BT])
-        return np.asarray(a["value"][a["right"][at_BT]].mean(1, dtype=np.float64))
+def nodes(tree: BaseDecisionTree, kept: type[np.floating]) -> Nodes:
+    """The nodes of one tree, small: the largest 32-bit number below a threshold parts 32-bit numbers as it does."""
+    t = tree.tree_
+    threshold = t.threshold.astype(np.float32)
+    threshold = np.where(threshold > t.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    found = {"left": t.children_left, "right": t.children_right, "feature": t.feature, "missing": t.missing_go_to_left}
+    return found | {"leaf": t.children_left < 0, "threshold": threshold, "value": t.value[:, 0].astype(kept)}
 
 
 def hidden(there_RM: np.ndarray, rows: Rows, salt: int) -> np.ndarray:
     """Which inputs a copy of each row hides: each present one with chance one half, never the last."""
-    draw_RM = np.stack([uniform(salt, m, rows) for m in range(there_RM.shape[1])], 1)
+    draw_RM = np.where(there_RM, np.stack([uniform(salt, m, rows) for m in range(there_RM.shape[1])], 1), -1.0)
     off_RM = there_RM & (draw_RM < 0.5)
-    luckiest = np.where(there_RM, draw_RM, -1.0).argmax(1)
-    off_RM[np.arange(len(rows)), luckiest] = False
-    return off_RM
+    off_RM[np.arange(len(rows)), draw_RM.argmax(1)] = False
+    return np.asarray(off_RM)
