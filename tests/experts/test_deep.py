@@ -76,14 +76,6 @@ def test_names_of_inputs_name_no_module() -> None:
     np.testing.assert_array_equal(again.predict(odd, ROWS)["y"].score, expert.predict(odd, ROWS)["y"].score)
 
 
-def test_only_half_of_the_rows_lose_an_input() -> None:
-    task, _ = table("classify")
-    drops = [Deep({"y": task}, dict(list(INPUTS.items())[:m]), {}).drop() for m in (1, 2, 3)]
-    assert drops[:2] == [0, 0]
-    assert 1 - (1 - drops[2]) ** 3 == pytest.approx(0.5)
-    assert Deep({"y": task}, INPUTS, {"kind": "raw"}).drop() == 0
-
-
 def test_a_correction_starts_at_nothing_and_learns_what_is_left() -> None:
     task, data = table("classify", rows=200)
     rows = np.arange(200)

@@ -35,10 +35,8 @@ class Correction(Deep):
     name = "correction"
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "hybrid"
     fusion: ClassVar[str] = "mean"
+    drop: ClassVar[float] = 0.3
     recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {"descriptor": {"decay": 0.3}}
-
-    def drop(self) -> float:
-        return 0.3
 
     def build(self) -> Model:
         model = super().build()
