@@ -151,7 +151,7 @@ class PlainDescriptor(Descriptor):
         mean_F = np.where(there_UF, x_UF, 0).sum(0) / count_F
         deviation_F = np.sqrt((np.where(there_UF, x_UF - mean_F, 0) ** 2).sum(0) / count_F)
         scale_F = np.where(deviation_F > 1e-9 * np.maximum(np.abs(mean_F), 1), 1 / np.maximum(deviation_F, 1e-300), 0.0)
-        low_F, high_F = (f(np.where(there_UF, x_UF, mean_F), axis=0, initial=i) for f, i in ((np.min, np.inf), (np.max, -np.inf)))
+        held_UF = np.vstack([np.where(there_UF, x_UF, mean_F), mean_F])
         known, column = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
         for c, x_U in enumerate(np.asarray(train.dense["category"]).T):
             value, often = np.unique(x_U[x_U != 0], return_counts=True)
@@ -159,7 +159,7 @@ class PlainDescriptor(Descriptor):
             known.append(kept)
             column.append(np.full(len(kept), c))
         edges_FE = np.array([quantiles(x) for x in x_UF.T]).reshape(-1, BINS + 1)
-        arrays = {"edges": edges_FE, "mean": mean_F, "scale": scale_F, "low": low_F, "high": high_F}
+        arrays = {"edges": edges_FE, "mean": mean_F, "scale": scale_F, "low": held_UF.min(0), "high": held_UF.max(0)}
         return Fitted({}, arrays | {"known": np.concatenate(known), "column": np.concatenate(column)})
 
     @staticmethod

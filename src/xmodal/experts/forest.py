@@ -19,8 +19,7 @@ from xmodal.experts.trees import Nodes, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
 TREES, COPIES = 200, 3
-NUMBERS = 20_000  # in the leaves of a tree, about: what a leaf holds grows with rows and classes
-LEAVES = 1000
+LEAVES, NUMBERS = 2000, 40_000  # of a tree, at most; and in its leaves: what a leaf holds grows with rows and classes
 CHUNK = 4096
 
 
@@ -39,7 +38,7 @@ class Forest(Classic):
             parts.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
         x_BF, y_B = np.concatenate(parts).astype(np.float32), np.tile(self.target(data, rows), 1 + COPIES)
         classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
-        leaf = max(2, len(x_BF) // 2 // min(LEAVES, NUMBERS // max(len(classes), 1)))
+        leaf = max(2, -(-len(x_BF) // min(LEAVES, NUMBERS // max(len(classes), 1))))
         kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
         with threadpool_limits(1):
             model = kind(TREES, min_samples_leaf=leaf, max_features="sqrt", random_state=seed).fit(x_BF, y_B)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
 
 import numpy as np
 
-from xmodal.experts.base import Data, Expert, Settings
+from xmodal.experts.base import Expert, Settings
 from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Key, TaskName
@@ -17,8 +16,7 @@ from xmodal.tasks import Task
 
 
 def check_expert(
-    kind: Any,  # type[Expert]: classes cannot be checked against a protocol with attributes at run time
-    tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], data: TableData, settings: Settings, tolerance: float = 1e-6
+    kind: type[Expert], tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], data: TableData, settings: Settings, tolerance: float = 1e-6
 ) -> None:  # fmt: skip
     """Reads its inputs alone; hidden is missing; rows stand alone, in any order; finite where nothing is there; the same
     after save and load; a fold that lacks a class. Raises AssertionError (KeyError where it reads another
@@ -32,20 +30,12 @@ def check_expert(
     for key in inputs:
         gone = replace(data, columns=columns | {key: columns[key].hidden()}, cache={})
         same(answer(expert, only, frozenset([key])), answer(expert, gone), 0.0, f"{key!r} hidden is not {key!r} missing")
-    same(
-        nothing,
-        {name: np.broadcast_to(score[:1], score.shape) for name, score in nothing.items()},
-        tolerance,
-        "rows without any input differ",
-    )
+    first = {name: np.broadcast_to(score[:1], score.shape) for name, score in nothing.items()}
+    same(nothing, first, tolerance, "rows without any input differ")
     for part in (rows[::-1], rows[:1], rows[1:2], rows[2:3]):
         some = replace(data, columns={k: c.rows(part).compact() for k, c in columns.items()}, cache={})
-        same(
-            answer(expert, some),
-            {n: s[part] for n, s in every.items()},
-            tolerance,
-            f"the order of rows or what stands beside them counts: {part}",
-        )
+        these = {name: score[part] for name, score in every.items()}
+        same(answer(expert, some), these, tolerance, f"the order of rows or what stands beside them counts: {part}")
     kept = expert.fitted()
     loaded = Fitted(json.loads(json.dumps(kept.config)), {n: a.copy() for n, a in kept.arrays.items()}, dict(kept.files))
     same(answer(kind.restore(tasks, inputs, loaded), only), every, 0.0, "another answer after save and load")
@@ -58,7 +48,7 @@ def check_expert(
 def answer(expert: Expert, data: TableData, hide: frozenset[Key] = frozenset()) -> dict[TaskName, np.ndarray]:
     """The score a task of every row: finite; probabilities sum to 1 (a correction's score is none)."""
     rows = np.arange(len(data.columns[next(iter(expert.inputs))]))
-    found = {name: prediction.score for name, prediction in expert.predict(cast(Data, data), rows, hide).items()}
+    found = {name: prediction.score for name, prediction in expert.predict(data, rows, hide).items()}
     assert set(found) == set(expert.tasks)
     for name, score in found.items():
         classes, residual = expert.tasks[name].kind == "classify", expert.family == "hybrid"
