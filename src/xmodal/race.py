@@ -127,7 +127,7 @@ def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extracto
         network = settings.get("kind")
         for key, given in inputs.items():
             reader: Any = encoder_class(choose(given, str(network))) if network else registered("descriptors", DESCRIPTORS, given.modality)
-            found.setdefault(key, {}).update({e.spec.digest: e for e in reader.extractor.values()})
+            found.setdefault(key, {}).update({e.spec.digest: e for m, e in reader.extractor.items() if m == given.modality})
     return {key: list(each.values()) for key, each in found.items()}
 
 
