@@ -138,50 +138,45 @@ def stacked(column: FeatureColumn) -> np.ndarray:
 
 
 class PlainDescriptor(Descriptor):
-    """`linear`: numbers and dates scaled and held within the training range, and their place among the training quantiles;
-    a date's cycles, categories one-hot (an unknown one is all zero), a 1 for what is missing. `dims`: numbers and dates as
-    they are, cycles and the one-hot; NaN where missing."""
+    """`linear`: numbers and dates by their place within the training range and among its quantiles, -1 to 1; a date's
+    cycles; categories one-hot (an unknown one is all zero); a 1 for what is missing. `dims`: numbers and dates as they
+    are, cycles and the one-hot; NaN where missing."""
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Means, deviations, ranges; categories seen at least twice, the 30 most frequent of a column."""
-        x_UF = numbers(train)
-        there_UF = np.isfinite(x_UF)
-        count_F = np.maximum(there_UF.sum(0), 1)
-        mean_F = np.where(there_UF, x_UF, 0).sum(0) / count_F
-        deviation_F = np.sqrt((np.where(there_UF, x_UF - mean_F, 0) ** 2).sum(0) / count_F)
-        scale_F = np.where(deviation_F > 1e-9 * np.maximum(np.abs(mean_F), 1), 1 / np.maximum(deviation_F, 1e-300), 0.0)
-        held_UF = np.vstack([np.where(there_UF, x_UF, mean_F), mean_F])
-        known, column = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-        for c, x_U in enumerate(np.asarray(train.dense["category"]).T):
-            value, often = np.unique(x_U[x_U != 0], return_counts=True)
-            kept = np.sort(value[often >= RARE][np.argsort(-often[often >= RARE], kind="stable")[:DIMS]])
-            known.append(kept)
-            column.append(np.full(len(kept), c))
-        edges_FE = np.array([quantiles(x) for x in x_UF.T]).reshape(-1, BINS + 1)
-        arrays = {"edges": edges_FE, "mean": mean_F, "scale": scale_F, "low": held_UF.min(0), "high": held_UF.max(0)}
-        return Fitted({}, arrays | {"known": np.concatenate(known), "column": np.concatenate(column)})
+        """Quantiles; of each column the DIMS most frequent categories seen at least twice; the root mean square length."""
+        known = []
+        for x_U in np.asarray(train.dense["category"]).T:
+            value, count = np.unique(x_U[x_U != 0], return_counts=True)
+            first = np.argsort(-count, kind="stable")[:DIMS]
+            known.append(value[first][count[first] >= RARE])
+        edges = np.array([quantiles(x_U) for x_U in numbers(train).T]).reshape(-1, BINS + 1)
+        column = np.repeat(np.arange(len(known)), [len(k) for k in known])
+        arrays = {"edges": edges, "known": np.concatenate([np.zeros(0, np.uint64), *known]), "column": column, "length": np.ones(1)}
+        linear = PlainDescriptor.transform(Fitted({}, arrays), train).dense["linear"]
+        arrays["length"] *= np.sqrt((linear**2).sum(1).mean()) if linear.any() else 1.0
+        return Fitted({}, arrays)
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
-        x_UF, a = numbers(column), fitted.arrays
-        category_UP = np.asarray(column.dense["category"])
-        hot_UF = (category_UP[:, a["column"]] == a["known"]).astype(np.float64)
-        gone_UF = np.concatenate([np.isnan(x_UF), category_UP == 0], 1)
-        scaled_UF = np.nan_to_num((np.clip(x_UF, a["low"], a["high"]) - a["mean"]) * a["scale"])
-        date_UP = x_UF[:, x_UF.shape[1] - column.dense["date"].shape[1] :]
-        cycle_UF = cycles(date_UP, np.zeros((date_UP.shape[1], 2)))[..., 1:].reshape(len(x_UF), -1)
-        dims_UF = np.concatenate([x_UF, cycle_UF, np.where(category_UP[:, a["column"]] == 0, np.nan, hot_UF)], 1)
-        place_UF = 2 * place(x_UF, a["edges"]) / BINS - 1  # bends where training values are dense
-        linear_UF = np.concatenate([scaled_UF, np.nan_to_num(place_UF), np.nan_to_num(cycle_UF), hot_UF, gone_UF], 1)
-        return replace(column, dense={"linear": linear_UF / np.sqrt(linear_UF.shape[1]), "dims": dims_UF}, ragged={})
+        a, x_UP, category_UP = fitted.arrays, numbers(column), np.asarray(column.dense["category"])
+        date_UP = x_UP[:, x_UP.shape[1] - column.dense["date"].shape[1] :]
+        cycle_UF = cycles(date_UP, np.zeros((date_UP.shape[1], 2)))[..., 1:].reshape(len(x_UP), 6 * date_UP.shape[1])
+        hot_UF = np.where(category_UP[:, a["column"]] == 0, np.nan, category_UP[:, a["column"]] == a["known"])
+        low_P, width_P = a["edges"][:, 0], np.maximum(np.ptp(a["edges"], 1), 1e-300)
+        within_UP = 2 * np.clip((x_UP - low_P) / width_P, 0, 1) - 1
+        place_UP = 2 * place(x_UP, a["edges"]) / BINS - 1  # bends where training values are dense
+        linear = np.nan_to_num(np.concatenate([within_UP, place_UP, cycle_UF, hot_UF], 1))
+        linear = np.concatenate([linear, np.isnan(x_UP), category_UP == 0], 1)
+        dims = np.concatenate([x_UP, cycle_UF, hot_UF], 1)
+        return replace(column, dense={"linear": linear / a["length"], "dims": dims}, ragged={})
 
 
 def numbers(column: FeatureColumn) -> np.ndarray:
-    """Numbers and dates side by side, [U, F]; infinite ones count as missing."""
-    x_UF = np.concatenate([np.asarray(column.dense[name], np.float64) for name in ("number", "date")], 1)
-    return np.where(np.isfinite(x_UF), x_UF, np.nan)
+    """Numbers and dates side by side, [U, P]; infinite ones count as missing."""
+    x_UP = np.concatenate([np.asarray(column.dense[name], np.float64) for name in ("number", "date")], 1)
+    return np.where(np.isfinite(x_UP), x_UP, np.nan)
 
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {"text": TextDescriptor, "image": ImageDescriptor, "table": PlainDescriptor}

@@ -16,7 +16,8 @@ from xmodal.tasks import Task
 
 
 def check_expert(
-    kind: type[Expert], tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], data: TableData, settings: Settings, tolerance: float = 1e-6
+    kind: type[Expert], tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], data: TableData,
+    settings: Settings, tolerance: float = 1e-6,
 ) -> None:  # fmt: skip
     """Reads its inputs alone; hidden is missing; rows stand alone, in any order; finite where nothing is there; the same
     after save and load; a fold that lacks a class. Raises AssertionError (KeyError where it reads another
