@@ -164,8 +164,8 @@ class PlainDescriptor(Descriptor):
         date_UP = x_UP[:, x_UP.shape[1] - column.dense["date"].shape[1] :]
         cycle_UF = cycles(date_UP, np.zeros((date_UP.shape[1], 2)))[..., 1:].reshape(len(x_UP), 6 * date_UP.shape[1])
         hot_UF = np.where(category_UP[:, a["column"]] == 0, np.nan, category_UP[:, a["column"]] == a["known"])
-        low_P, width_P = a["edges"][:, 0], np.maximum(np.ptp(a["edges"], 1), 1e-300)
-        within_UP = 2 * np.clip((x_UP - low_P) / width_P, 0, 1) - 1
+        low_P, high_P = a["edges"][:, 0], a["edges"][:, -1]
+        within_UP = 2 * (np.clip(x_UP, low_P, high_P) - low_P) / np.where(high_P > low_P, high_P - low_P, 1) - 1
         place_UP = 2 * place(x_UP, a["edges"]) / BINS - 1  # bends where training values are dense
         linear = np.nan_to_num(np.concatenate([within_UP, place_UP, cycle_UF, hot_UF], 1))
         linear = np.concatenate([linear, np.isnan(x_UP), category_UP == 0], 1)
