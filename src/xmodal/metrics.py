@@ -135,6 +135,10 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
     def mean(value_R: np.ndarray) -> np.ndarray:
         return np.asarray((weight_WR @ value_R) / total_W)
 
+    def variance() -> np.ndarray:
+        found = mean(centred_R**2) - mean(centred_R) ** 2
+        return np.where(found > 1e-12 * np.max(centred_R**2, initial=0.0), found, np.nan)
+
     def auc() -> np.ndarray:
         if score.shape[1] == 2:
             return drawn_auc(y_R == positive, score[:, positive], weight_WR)
@@ -146,7 +150,7 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
         "accuracy": lambda: mean(score.argmax(1) == y_R),
         "log_loss": lambda: mean(-log_likelihood(y_R, score)) if (y_R >= 0).all() else np.full(len(weight_WR), np.nan),
         "roc_auc": auc,
-        "r2": lambda: 1 - mean((y_R - score) ** 2) / (mean(centred_R**2) - mean(centred_R) ** 2),
+        "r2": lambda: 1 - mean((y_R - score) ** 2) / variance(),
         "mean_absolute_error": lambda: mean(np.abs(y_R - score)),
         "root_mean_squared_error": lambda: np.sqrt(mean((y_R - score) ** 2)),
     }

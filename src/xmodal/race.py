@@ -30,6 +30,7 @@ SETS_LISTED = 6  # up to so many inputs every set of them is scored
 SETS_DRAWN = 24  # above, so many random ones
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
+INNER = 0.2  # of a fold's training rows, to choose its rounds by
 CARVED = 0.15  # validation share where none is given
 
 
@@ -180,16 +181,20 @@ class Race:
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
     def lap(self, entries: list[Entry], train: Rows, scored: Rows, at: np.ndarray, views: Sequence[int], lap: tuple[int, int]) -> None:
-        """Fit every candidate on `train` and score it on the scored rows that `at` marks."""
+        """Fit every candidate on `train` and score it on the scored rows that `at` marks. Where there are several laps,
+        rounds are chosen inside `train`: chosen on the rows that score them, experts look better than they are."""
         valid = scored[at]
         for number, entry in enumerate(entries):
             self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
             entry.expert, start = entry.candidate.build(self.task), time.process_time()
-            entry.rounds.append(entry.expert.fit(self.data, train, valid, self.budget, self.job.seed))
+            inner, stop = (train, valid) if lap[1] == 1 else carve(self.groups, self.strata, train, INNER, self.job.seed)
+            entry.rounds.append(entry.expert.fit(self.data, inner, stop, self.budget, self.job.seed))
+            entry.seconds += time.process_time() - start
+            if lap[1] > 1:
+                entry.expert = self.again(entry, train, entry.rounds[-1])
             middle = time.process_time()
             for view, z in entry.member.scores(self.task, self.inputs, self.data, valid, views).items():
                 entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
-            entry.seconds += middle - start
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
         self.progress("train", (lap[0] + 1) * len(entries), lap[1] * len(entries))
 
@@ -239,15 +244,15 @@ class Race:
         race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
         settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean"}
         entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
-        for f in range(int(fold_Q.max()) + 1):
-            race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (0, 1))
-        entry.expert = race.again(entry, scored)
+        for f in range(count := int(fold_Q.max()) + 1):
+            race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (f, count))
+        entry.expert = race.again(entry, scored, round(statistics.median(entry.rounds)))
         return entry
 
-    def again(self, entry: Entry, rows: Rows) -> Expert:
-        """The expert once more, on all these rows, for exactly the median of its rounds."""
+    def again(self, entry: Entry, rows: Rows, rounds: int) -> Expert:
+        """The expert once more, on all these rows, for exactly so many rounds."""
         expert, start = entry.candidate.build(self.task), time.process_time()
-        expert.fit(self.data, rows, None, replace(self.budget, epochs=round(statistics.median(entry.rounds))), self.job.seed)
+        expert.fit(self.data, rows, None, replace(self.budget, epochs=rounds), self.job.seed)
         entry.seconds += time.process_time() - start
         return expert
 
@@ -257,6 +262,7 @@ class Race:
         for number, member in enumerate(members):
             self.progress(f"refit {member.name}", number, len(members))
             if not member.residual:
-                members[number] = replace(member, expert=self.again(entries[member.name], rows))
+                entry = entries[member.name]
+                members[number] = replace(member, expert=self.again(entry, rows, round(statistics.median(entry.rounds))))
         self.progress("refit", len(members), len(members))
         return replace(outcome, answer=replace(outcome.answer, members=tuple(members)))

@@ -85,6 +85,6 @@ def given(values: pa.Array, name: str) -> np.ndarray:
 
 
 def carve(groups_R: np.ndarray, strata_R: np.ndarray, rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """`rows` in two, the second holding `share` of them."""
+    """`rows` in two, the second holding `share` of them; all rows twice where there are too few to divide."""
     second = allocate(groups_R[rows], strata_R[rows], [1 - share, share], seed) == 1
-    return rows[~second], rows[second]
+    return (rows[~second], rows[second]) if 0 < second.sum() < len(rows) else (rows, rows)

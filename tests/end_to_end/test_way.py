@@ -125,3 +125,48 @@ def test_without_test_rows_there_is_no_verdict(table):
     learner = Learner(target="label", split="part", training={"epochs": 3, "minimum": 1, "folds": 2}).fit(rows)
     assert learner.report["verdict"]["outcome"] == "no_rows" and learner.report["subsets"] == []
     assert len(learner.predict(rows)) == 90
+
+
+@pytest.mark.parametrize("rows", [5, 60])
+def test_few_rows_and_a_large_batch(table, rows):
+    some = table[1][["story", "size", "label"]][:rows]
+    learner = Learner(target="label", training={"epochs": 2, "minimum": 1, "folds": 2, "batch": 512}).fit(some)
+    assert np.isfinite(learner.predict_proba(some)).all()
+    value = Learner(target="size", use=["story", "label"], training={"epochs": 2, "minimum": 1, "folds": 2, "batch": 512}).fit(some)
+    assert np.isfinite(value.predict(some)).all()
+
+
+def test_a_class_in_the_test_part_alone_counts_as_wrong_and_is_said(table):
+    rows = table[1][["story", "size", "label"]].assign(part=["train"] * 60 + ["test"] * 30)
+    rows.loc[80:, "label"] = "unheard of"
+    learner = Learner(target="label", split="part", training={"epochs": 2, "minimum": 1, "folds": 2}).fit(rows)
+    found = learner.evaluate(rows, part="test")
+    assert found["targets"]["label"]["metrics"]["accuracy"] <= 20 / 30 and found["targets"]["label"]["metrics"]["log_loss"] is None
+    assert any("'unheard of'" in w for w in found["warnings"]) and any("log_loss" in w for w in found["warnings"])
+
+
+def test_empty_labels_are_not_learnt_from_nor_scored(table):
+    rows = table[1][["story", "size", "label"]].copy()
+    rows.loc[:9, "label"] = ""
+    learner = Learner(target="label", training={"epochs": 2, "minimum": 1, "folds": 2}).fit(rows)
+    assert any("10 rows have no label" in w for w in learner.report["warnings"])
+    found = learner.evaluate(rows)
+    assert found["targets"]["label"]["n"] == 80 and any("10 of 90 rows have no label" in w for w in found["warnings"])
+    with pytest.raises(TargetError, match="give labelled rows"):
+        learner.evaluate(rows[["story", "size"]])
+
+
+@pytest.mark.parametrize(("values", "says"), [(["a"] * 90, "at least two classes"), ([""] * 90, "only empty cells")])
+def test_a_target_that_says_nothing(table, values, says):
+    with pytest.raises(TargetError, match=says):
+        Learner(target="label").fit(table[1][["story", "size"]].assign(label=values))
+
+
+def test_infinite_numbers_are_missing_and_an_infinite_target_is_an_error(table):
+    rows = table[1][["story", "size", "label"]].copy()
+    rows.loc[3, "size"] = np.inf
+    rows.loc[4, "size"] = np.nan
+    learner = Learner(target="label", training={"epochs": 2, "minimum": 1, "folds": 2}).fit(rows)
+    assert np.isfinite(learner.predict_proba(rows)).all() and any("row 4" in w for w in learner.report["warnings"])
+    with pytest.raises(TargetError, match="row 4"):
+        Learner(target="size", kind="regress").fit(rows)

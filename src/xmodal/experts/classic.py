@@ -93,7 +93,8 @@ class Classic(Expert):
         plain = [i.modality == "table" for i in self.inputs.values()]
         wide = sum(x.shape[1] for x, p in zip(found, plain, strict=True) if p)
         each = max((COLUMNS - wide) // max(plain.count(False), 1), 3)
-        return [x if p else x[:, :each] for x, p in zip(found, plain, strict=True)]
+        cut = [x if p else x[:, :each] for x, p in zip(found, plain, strict=True)]
+        return [x if x.shape[1] else np.zeros((len(x), 1)) for x in cut]  # trees need a column
 
     def matrix(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         """The blocks side by side, as trees read them, [B, F]."""
