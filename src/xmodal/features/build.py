@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MediaError
-from xmodal.features.column import FeatureColumn, join
+from xmodal.features.column import FeatureColumn
 from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
-from xmodal.features.worker import Extraction, Features, Pool
+from xmodal.features.worker import Extraction, Features, Request, pool
 from xmodal.job import Input, Key, Progress, State
 from xmodal.media import Cell, Media
 from xmodal.table import Reading, Table, distinct
@@ -50,10 +51,9 @@ def build(
     progress: Progress = lambda *_: None,
 ) -> tuple[Columns, Counts]:  # fmt: skip
     """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one."""
-    counts = Counts()
-    columns = {}
+    counts, columns = Counts(), {}
+    none = pa.chunked_array([pa.nulls(table.data.num_rows)])
     for key, item in inputs.items():
-        none = pa.chunked_array([pa.nulls(table.data.num_rows)])
         held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
@@ -72,11 +72,12 @@ def build(
 def plain(item: Input, values: Sequence[Any], state_BP: np.ndarray) -> FeatureColumn:
     """number, date: float64 [B, P], NaN missing; category: uint64 [B, P], 0 missing; a row's cell is the row itself."""
     count = len(state_BP)
-    columns = {kind: [v for v, k in zip(values, item.kinds, strict=True) if k == kind] for kind in TYPES}
-    columns["category"] = [hashed(v) for v in columns["category"]]
-    dense = {kind: np.stack(c, 1).astype(TYPES[kind]) if c else np.zeros((count, 0), TYPES[kind]) for kind, c in columns.items()}
+    columns: dict[str, list[Any]] = {kind: [] for kind in TYPES}
+    for kind, column in zip(item.kinds, values, strict=True):
+        columns[kind].append(hashed(column) if kind == "category" else column)
+    dense = {kind: np.array(columns[kind], dtype).reshape(-1, count).T.copy() for kind, dtype in TYPES.items()}
     there_B, broken_B = (state_BP == State.PRESENT).any(1), (state_BP == State.BROKEN).any(1)
-    state_B = np.where(there_B, State.PRESENT, np.where(broken_B, State.BROKEN, State.MISSING)).astype(np.int8)
+    state_B = np.select([there_B, broken_B], [State.PRESENT, State.BROKEN], State.MISSING).astype(np.int8)
     return FeatureColumn(dense, {}, np.where(there_B, np.arange(count), -1)[:, None], state_B)
 
 
@@ -104,25 +105,25 @@ def media_column(
     cells, cell_B = distinct(values)
     rows = np.flatnonzero(state_B == State.PRESENT)
     used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
-    row_C = rows[first_C].tolist()
     digests = [attempt(digest_of, cells[c], extraction.media) for c in used_C.tolist()]
     errors = {c: d for c, d in enumerate(digests) if isinstance(d, MediaError)}
     digest_C = np.array(["" if c in errors else d for c, d in enumerate(digests)], DIGEST)
-    digest_U, first_U = np.unique(digest_C[digest_C != b""], return_index=True)
-    first_U = np.flatnonzero(digest_C != b"")[first_U]  # the first cell of each digest
+    read = np.flatnonzero(digest_C != b"")
+    digest_U, first_U = np.unique(digest_C[read], return_index=True)
+    first_U = read[first_U]  # the first cell of each digest
     stored_EU = np.array([store.has(e.spec, digest_U) for e in extraction.extractors])
     new = {c: (cells[used_C[c]], digest_C[c].decode()) for c in first_U[~stored_EU.all(0)].tolist()}
     counts.reused += len(digest_U) - len(new)
-    lacking = tuple(e for i, e in enumerate(extraction.extractors) if not stored_EU[i].all())
+    lacking = tuple(e for e, stored_U in zip(extraction.extractors, stored_EU, strict=True) if not stored_U.all())
     errors |= extract(replace(extraction, extractors=lacking), store, counts, partial(progress, f"features of {name}"), new)
     for c, e in sorted(errors.items()):
-        counts.breaks(e, name, row_C[c])
+        counts.breaks(e, name, int(rows[first_C[c]]))
     kept_U = digest_U[~np.isin(first_U, list(errors))]
     row_B = np.full(len(state_B), -1)
     row_B[rows] = np.where(np.isin(digest_C, kept_U), np.searchsorted(kept_U, digest_C), -1)[cell_R]
     state_B = np.where((state_B == State.PRESENT) & (row_B < 0), State.BROKEN, state_B).astype(np.int8)
-    made = [(e.spec, store.read(e.spec, kept_U, e.empty)) for e in extraction.extractors]
-    return join([FeatureColumn(features, {}, row_B[:, None], state_B, (spec,)) for spec, features in made])
+    dense = {k: array for e in extraction.extractors for k, array in store.read(e.spec, kept_U, e.empty).items()}
+    return FeatureColumn(dense, {}, row_B[:, None], state_B, tuple(e.spec for e in extraction.extractors))
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -140,36 +141,28 @@ def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:
 
 
 def extract(
-    extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, tuple[Cell, str]]
+    extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
 ) -> dict[int, MediaError]:
-    """Store the features of new cells (path or bytes, and digest), a shard at a time; the errors of those that have none."""
-    errors = {}
-    made: dict[str, Features] = {}
-    for done, (c, reply) in enumerate(zip(new, replies(extraction, list(new.values())), strict=True), 1):
-        if isinstance(reply, MediaError):
-            errors[c] = reply
-        else:
-            made[new[c][1]] = reply
-        if made and (len(made) == SHARD or done == len(new)):
-            for e in extraction.extractors:
+    """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none."""
+    errors, cells = {}, list(new)
+    few = contextlib.nullcontext(partial(map, lambda request: attempt(extraction.one, *request)))
+    with few if len(new) <= FEW else pool(extraction) as answers:
+        for start in range(0, len(new), SHARD):
+            made: dict[str, Features] = {}
+            shard = cells[start : start + SHARD]
+            for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
+                if isinstance(reply, MediaError):
+                    errors[c] = reply
+                else:
+                    made[new[c][1]] = reply
+                progress(done, len(new))
+            for e in extraction.extractors if made else ():
                 store.add(e.spec, np.array(list(made), DIGEST), {name: np.stack([f[name] for f in made.values()]) for name in e.empty})
             counts.decoded += len(made)
             counts.extracted += len(made) * len(extraction.extractors)
-            made = {}
-        progress(done, len(new))
     for e in extraction.extractors if new else ():
         store.merge(e.spec)
     return errors
-
-
-def replies(extraction: Extraction, requests: Sequence[tuple[Cell, str]]) -> Iterator[Features | MediaError]:
-    """Each cell's features or error, in order; by workers if there are many."""
-    if len(requests) <= FEW:
-        yield from (attempt(extraction.one, *request) for request in requests)
-        return
-    with Pool(extraction) as pool:
-        for start in range(0, len(requests), SHARD):
-            yield from pool.map(requests[start : start + SHARD])
 
 
 def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
@@ -177,22 +170,19 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
     columns = {}
     for key, item in inputs.items():
         values, states = zip(*(readings[name].cell(cells.get(name)) for name in item.columns), strict=True)
-        dense: Features = {}
-        ragged = {}
-        state = states[0]
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
+        value, state, dense, ragged = values[0], states[0], {}, {}
         if item.modality == "text":
-            content = (values[0] or "").encode(errors="replace")
+            content = (value or "").encode(errors="replace")
             ragged["text"] = np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)])
         else:
             dense = {name: array for e in extractors[key] for name, array in e.empty.items()}
-            made = attempt(Extraction(item.modality, tuple(extractors[key]), media).one, values[0]) if state == State.PRESENT else {}
+            made = attempt(Extraction(item.modality, tuple(extractors[key]), media).one, value) if state == State.PRESENT else {}
             if isinstance(made, MediaError):
                 state = State.BROKEN
             else:
                 dense |= {name: array[None] for name, array in made.items()}
-        row_BK = np.array([[0 if state == State.PRESENT else -1]])
-        columns[key] = FeatureColumn(dense, ragged, row_BK, np.array([state], np.int8))
+        columns[key] = FeatureColumn(dense, ragged, np.array([[0 if state == State.PRESENT else -1]]), np.array([state], np.int8))
     return columns

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -46,11 +47,8 @@ class FeatureColumn:
     @property
     def cells(self) -> int:
         """U, the number of distinct present cells."""
-        for array in self.dense.values():
-            return len(array)
-        for _, offsets in self.ragged.values():
-            return len(offsets) - 1
-        return 0
+        lengths = (*map(len, self.dense.values()), *(len(offsets) - 1 for _, offsets in self.ragged.values()))
+        return lengths[0] if lengths else 0
 
     def rows(self, rows: Rows) -> FeatureColumn:
         """These rows over the same cells (nothing is copied but the pointers)."""
@@ -73,23 +71,23 @@ class FeatureColumn:
         return replace(self, row_BK=np.full_like(self.row_BK, -1), state_B=state_B)
 
     def take(self, cell_U: np.ndarray) -> dict[str, np.ndarray]:
-        """One vectorised gather. Ragged arrays come padded with 0, beside `<name>_length`."""
+        """One vectorised gather. Ragged arrays come as [U, longest, …], padded with 0, beside `<name>_length`."""
         out: dict[str, np.ndarray] = {name: np.asarray(array)[cell_U] for name, array in self.dense.items()}
         for name, (values, offsets) in self.ragged.items():
-            out[name], out[f"{name}_length"] = pad_ragged(np.asarray(values), offsets, cell_U)
+            flat, starts = take_ragged(values, offsets, cell_U)
+            out[f"{name}_length"] = length_U = np.diff(starts)
+            out[name] = np.zeros((len(cell_U), max(int(length_U.max(initial=0)), 1), *values.shape[1:]), values.dtype)
+            out[name][np.arange(out[name].shape[1]) < length_U[:, None]] = flat
         return out
 
     def pooled(self, name: str, fill: float = np.nan) -> np.ndarray:
         """A dense feature a row, [B, D]: the mean over the row's files; `fill` where it has none."""
         array = np.asarray(self.dense[name])
-        there_BK = self.row_BK >= 0
-        if self.row_BK.shape[1] == 1:
-            x_BD = array[self.row_BK[:, 0]] if len(array) else np.zeros((len(self), *array.shape[1:]), array.dtype)
-            x_BD = x_BD.astype(np.float64)
-        else:
-            weight_BK = there_BK / np.maximum(there_BK.sum(1, keepdims=True), 1)
-            x_BD = np.einsum("bk,bkd->bd", weight_BK, array[self.row_BK].astype(np.float64))
-        x_BD[~there_BK.any(1)] = fill
+        there_B = (self.row_BK >= 0).any(1)
+        x_BD = np.full((len(self), *array.shape[1:]), fill, np.float64)
+        row_BK = self.row_BK[there_B]
+        weight_BK = (row_BK >= 0) / (row_BK >= 0).sum(1, keepdims=True)
+        x_BD[there_B] = np.einsum("bk,bkd->bd", weight_BK, array[row_BK].astype(np.float64))
         return x_BD
 
 
@@ -97,17 +95,7 @@ def take_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> 
     """The ragged array of only these cells, in this order."""
     starts, lengths = offsets[cell_U], offsets[cell_U + 1] - offsets[cell_U]
     out = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    where = np.arange(out[-1]) + np.repeat(starts - out[:-1], lengths)
-    return np.asarray(values)[where], out
-
-
-def pad_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[U, longest, …] padded with 0, and the lengths [U]. One gather from one flat file."""
-    flat, starts = take_ragged(values, offsets, cell_U)
-    length_U = np.diff(starts)
-    out = np.zeros((len(cell_U), max(int(length_U.max(initial=0)), 1), *values.shape[1:]), values.dtype)
-    out[np.arange(out.shape[1]) < length_U[:, None]] = flat
-    return out, length_U
+    return np.asarray(values)[np.arange(out[-1]) + np.repeat(starts - out[:-1], lengths)], out
 
 
 @dataclass(frozen=True)
@@ -118,18 +106,16 @@ class Fitted:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Hash of the content: equal parts of two experts are computed once a row. Computed once an object."""
-        if "_digest" not in self.__dict__:
-            h = hashlib.blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=16)
-            for name, array in sorted(self.arrays.items()):
-                h.update(f"{name}{array.dtype}{array.shape}".encode())
-                h.update(np.ascontiguousarray(array).data)
-            for name, content in sorted(self.files.items()):
-                h.update(name.encode() + b"\0" + content)
-            object.__setattr__(self, "_digest", h.hexdigest())
-        return str(self.__dict__["_digest"])
+        """Hash of the content: equal parts of two experts are computed once a row."""
+        h = hashlib.blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=16)
+        for name, array in sorted(self.arrays.items()):
+            h.update(f"{name}{array.dtype}{array.shape}".encode())
+            h.update(np.ascontiguousarray(array).data)
+        for name, content in sorted(self.files.items()):
+            h.update(name.encode() + b"\0" + content)
+        return h.hexdigest()
 
     @classmethod
     def merge(cls, parts: Mapping[str, Fitted], config: Mapping[str, Json]) -> Fitted:
@@ -142,17 +128,7 @@ class Fitted:
 
     def part(self, name: str) -> Fitted:
         """The part that `merge` put in under this name."""
-        cut = len(name) + 1
-        return Fitted(
-            self.config["parts"][name],  # type: ignore[index,call-overload,arg-type]
-            {k[cut:]: v for k, v in self.arrays.items() if k.startswith(f"{name}/")},
-            {k[cut:]: v for k, v in self.files.items() if k.startswith(f"{name}/")},
-        )
-
-
-def join(columns: Sequence[FeatureColumn]) -> FeatureColumn:
-    """Several extractors' features of the same cells as one column."""
-    first = columns[0]
-    dense = {k: v for c in columns for k, v in c.dense.items()}
-    ragged = {k: v for c in columns for k, v in c.ragged.items()}
-    return replace(first, dense=dense, ragged=ragged, specs=tuple(s for c in columns for s in c.specs))
+        start = f"{name}/"
+        arrays = {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
+        files = {k.removeprefix(start): v for k, v in self.files.items() if k.startswith(start)}
+        return Fitted(self.config["parts"][name], arrays, files)  # type: ignore[index,call-overload,arg-type]

@@ -7,12 +7,11 @@ writes their union first and then deletes them, so processes may add and merge a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from xmodal.files import beside, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
-LARGE = 2**28  # bytes that are not copied into memory
 STEP = 4096  # rows copied at once, so that a merge needs little memory
 Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
 
@@ -51,38 +49,40 @@ class Store:
 
     def has(self, spec: Spec, digest_U: np.ndarray) -> np.ndarray:
         """Which of these cells are stored, [U]."""
-        found = [located(pack, digest_U)[1] for pack in self.packs(spec).values()]
-        return np.any(found, 0) if found else np.zeros(len(digest_U), bool)
+        found_U = np.zeros(len(digest_U), bool)
+        for pack in self.packs(spec).values():
+            found_U |= located(pack, digest_U)[1]
+        return found_U
 
     def add(self, spec: Spec, digest_U: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
         """Safe on the disk when this returns."""
         order = np.argsort(digest_U)
         pack = {name: array[order] for name, array in {"digest": digest_U, **features}.items()}
-        write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", [pack], pack["digest"])
+        self._write(spec, [pack], pack["digest"])
 
     def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Stored (sorted) cells' features, [U, …]: mapped if a pack holds just these, else gathered; large ones into a file."""
+        """Features of stored (sorted) cells, [U, …], mapped: from a pack that holds just these, else from a nameless copy."""
         packs = list(self.packs(spec).values())
-        same = next((pack for pack in packs if np.array_equal(pack["digest"], digest_U)), None)
-        if same is None and len(digest_U) * sum(a.itemsize * math.prod(a.shape[1:]) for a in empty.values()) > LARGE:
-            view = self.root / spec.digest / f"view-{hashlib.blake2b(digest_U.tobytes(), digest_size=16).hexdigest()}"
-            if not view.exists():
-                write(view, packs, digest_U)
-            same = opened(view)
-        if same is not None:
-            return {name: same[name] for name in empty}
-        return fill({name: np.empty((len(digest_U), *a.shape[1:]), a.dtype) for name, a in empty.items()}, packs, digest_U)
+        for pack in packs:
+            if np.array_equal(pack["digest"], digest_U):
+                return {name: pack[name] for name in empty}
+        if not len(digest_U):
+            return dict(empty)
+        out: dict[str, np.ndarray] = {}
+        for name, array in empty.items():
+            with tempfile.TemporaryFile(dir=self.root) as file:
+                out[name] = np.memmap(file, array.dtype, "w+", shape=(len(digest_U), *array.shape[1:]))
+        fill(out, packs, digest_U)
+        return out
 
     def merge(self, spec: Spec) -> None:
         """One file a feature again, except that a pack more than twice as large as all smaller ones stays as it is."""
-        packs = self.packs(spec)
-        sizes = [len(pack["digest"]) for pack in packs.values()]
-        stay = next((i for i, size in enumerate(sizes) if size <= 2 * sum(sizes[i + 1 :])), len(sizes))
-        rest = dict(list(packs.items())[stay:])
+        rest = list(self.packs(spec).items())
+        while rest and len(rest[0][1]["digest"]) > 2 * sum(len(pack["digest"]) for _, pack in rest[1:]):
+            del rest[0]
         if rest:
-            digest_U = np.unique(np.concatenate([pack["digest"] for pack in rest.values()]))
-            write(self.root / spec.digest / f"pack-{secrets.token_hex(8)}", list(rest.values()), digest_U)
-        for path in rest:
+            self._write(spec, [pack for _, pack in rest], np.unique(np.concatenate([pack["digest"] for _, pack in rest])))
+        for path, _ in rest:
             with contextlib.suppress(OSError):  # another process was faster
                 shutil.rmtree(path.rename(beside(path)))
         for path in (self.root / spec.digest).glob(".*"):
@@ -90,17 +90,16 @@ class Store:
                 if time.time() - path.stat().st_mtime > LITTER:
                     shutil.rmtree(path)
 
-
-def write(path: Path, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
-    """A pack of these cells out of others, whole or not at all."""
-    shapes = {n: (a.dtype, (len(digest_U), *a.shape[1:])) for n, a in packs[0].items() if n != "digest"}
-    with swap_folder(path) as new:
-        np.save(new / "digest.npy", digest_U, allow_pickle=False)
-        mapped = {name: open_memmap(new / f"{name}.npy", "w+", kind, shape) for name, (kind, shape) in shapes.items()}
-        fill(dict(mapped), packs, digest_U)
-        for array in mapped.values():
-            array.flush()
-        write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(mapped)})
+    def _write(self, spec: Spec, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
+        """A pack of these cells out of others, whole or not at all."""
+        shapes = {n: (a.dtype, (len(digest_U), *a.shape[1:])) for n, a in packs[0].items() if n != "digest"}
+        with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as new:
+            np.save(new / "digest.npy", digest_U, allow_pickle=False)
+            mapped = {name: open_memmap(new / f"{name}.npy", "w+", *shape) for name, shape in shapes.items()}
+            fill(mapped, packs, digest_U)
+            for array in mapped.values():
+                array.flush()
+            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(mapped)})
 
 
 def opened(path: Path) -> Pack:
@@ -115,7 +114,7 @@ def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return at_U, pack["digest"][at_U] == digest_U
 
 
-def fill(out: dict[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray) -> dict[str, np.ndarray]:
+def fill(out: Mapping[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray) -> None:
     """Copy these cells' features out of the packs to their places. Raises FileNotFoundError if one is in none of them."""
     found_U = np.zeros(len(digest_U), bool)
     for pack in packs:
@@ -123,7 +122,6 @@ def fill(out: dict[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray
         found_U |= there_U
         for some in np.split(np.flatnonzero(there_U), range(STEP, int(there_U.sum()), STEP)):
             for name, array in out.items():
-                array[some] = np.asarray(pack[name])[at_U[some]]
+                array[some] = pack[name][at_U[some]]
     if not found_U.all():
         raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
-    return out

@@ -1,9 +1,9 @@
 """One cell's features, and the process that computes them: `python -m xmodal.features.worker` answers requests on standard
-input, each message a length, a JSON header and its arrays' bytes. No pickle, no torch. A damaged file may crash or hang
-this process, never the caller's."""
+input, each message a line of JSON. No pickle, no torch. A damaged file may crash or hang this process, never the caller's."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import io
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from xmodal.media import Caps, Cell, Media, shown
 from xmodal.modality import MODALITIES, MediaModality
 
 Features = dict[str, np.ndarray]
+Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have
 Stream = io.BufferedIOBase
 TIMEOUT = 60.0  # seconds a cell may take
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -48,42 +49,32 @@ class Extraction:
             raise MediaError("changed while it was read", shown(cell), "try again")
         return {name: array for extractor in self.extractors for name, array in extractor.one(raw).items()}
 
-    def to_json(self) -> dict[str, Any]:
-        """For the worker, which looks extractors up by name."""
-        extractors = [[e.name, dataclasses.asdict(e)] for e in self.extractors]
-        media = {"roots": [str(root) for root in self.media.roots], "caps": dataclasses.asdict(self.media.caps)}
-        return {"modality": self.modality, "extractors": extractors, **media}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Extraction:
-        """Inverse of `to_json`."""
-        made = tuple(build(registered("extractors", EXTRACTORS, name), settings) for name, settings in values["extractors"])
-        return cls(values["modality"], made, Media(tuple(map(Path, values["roots"])), Caps(**values["caps"])))
+def send(stream: Stream, message: Mapping[str, Any]) -> None:
+    """One message, whose values may be arrays and bytes."""
 
+    def coded(value: np.ndarray | bytes) -> dict[str, Any]:
+        if isinstance(value, bytes):
+            return {"base64": base64.b64encode(value).decode()}
+        return {**coded(value.tobytes()), "type": value.dtype.str, "shape": value.shape}
 
-def send(stream: Stream, header: Mapping[str, Any], arrays: Features) -> None:
-    """One message."""
-    shapes = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
-    head = json.dumps({**header, "arrays": shapes}).encode()
-    stream.write(len(head).to_bytes(8, "little") + head + b"".join(array.tobytes() for array in arrays.values()))
+    stream.write(json.dumps(message, default=coded).encode() + b"\n")
     stream.flush()
 
 
-def receive(stream: Stream) -> tuple[dict[str, Any], Features]:
+def receive(stream: Stream) -> dict[str, Any]:
     """The next message. Raises EOFError when there is none, or half of one."""
 
-    def exactly(count: int) -> bytes:
-        content = stream.read(count)
-        if len(content) < count:
-            raise EOFError
-        return content
+    def decoded(value: dict[str, Any]) -> Any:
+        if "base64" not in value:
+            return value
+        content = base64.b64decode(value["base64"])
+        return np.frombuffer(content, value["type"]).reshape(value["shape"]) if "type" in value else content
 
-    header = json.loads(exactly(int.from_bytes(exactly(8), "little")))
-    arrays = {}
-    for name, kind, shape in header.pop("arrays"):
-        flat = np.frombuffer(exactly(np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64))), kind)
-        arrays[name] = flat.reshape(shape)
-    return header, arrays
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return cast(dict[str, Any], json.loads(line, object_hook=decoded))
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -95,83 +86,87 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return count
 
 
-class Pool:
-    """As many workers as there are cores; a thread speaks to each."""
+class Worker:
+    """A process that is started when it is asked, and again after it died."""
 
     def __init__(self, extraction: Extraction) -> None:
         self.extraction = extraction
-        self.threads = ThreadPoolExecutor(cores())
-        self.own = threading.local()  # .worker: the thread's process
-        self.deadlines: dict[Any, float] = {}  # of every process that lives
+        self.process: Any = None
 
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        for worker in list(self.deadlines):
-            self._end(worker)
-
-    def _end(self, worker: subprocess.Popen[bytes]) -> None:
-        self.deadlines.pop(worker, None)
-        worker.kill()
-        worker.communicate()
-
-    def _start(self) -> Any:
+    def start(self) -> None:
         """In its own session, so that Ctrl-C reaches the caller alone. It ends when its input does."""
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
         command, env = [sys.executable, "-P", "-m", "xmodal.features.worker"], {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
-        worker: Any = subprocess.Popen(command, env=env, **pipes)
-        self.deadlines[worker] = np.inf
+        self.process = subprocess.Popen(command, env=env, **pipes)
+        modality, extractors, media = self.extraction.modality, self.extraction.extractors, self.extraction.media
+        settings = {"modality": modality, "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps)}
         try:
-            send(worker.stdin, self.extraction.to_json(), {})
-            receive(worker.stdout)
+            send(self.process.stdin, {**settings, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors]})
+            receive(self.process.stdout)
         except (EOFError, OSError) as e:
             raise WorkerError("an extraction worker ended at its start: run python -m xmodal.features.worker") from e
-        return worker
 
-    def _ask(self, cell: Cell, digest: str) -> Features | MediaError:
-        """One cell. If the process dies or takes too long, that is the cell's fault."""
-        worker = self.own.worker = getattr(self.own, "worker", None) or self._start()
-        self.deadlines[worker] = time.monotonic() + TIMEOUT
-        arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
+    def ask(self, cell: Cell, digest: str) -> Features | MediaError:
+        """If the process dies or takes too long, that is the cell's fault."""
+        if self.process is None:
+            self.start()
+        start, timer = time.monotonic(), threading.Timer(TIMEOUT, self.process.kill)
+        timer.start()
         try:
-            send(worker.stdin, {"digest": digest, "cell": None if arrays else cell}, arrays)
-            header, features = receive(worker.stdout)
+            send(self.process.stdin, {"cell": cell, "digest": digest})
+            reply = receive(self.process.stdout)
         except (EOFError, OSError):
-            reason = "takes too long to decode" if time.monotonic() > self.deadlines[worker] else "crashes the decoder"
-            self._end(worker)
-            self.own.worker = None
+            self.end()
+            reason = "crashes the decoder" if time.monotonic() - start < TIMEOUT else "takes too long to decode"
             return MediaError(reason, shown(cell), "replace the file")
-        self.deadlines[worker] = np.inf
-        return MediaError(*header["error"]) if "error" in header else features
+        finally:
+            timer.cancel()
+        return MediaError(*reply["error"]) if "error" in reply else reply["features"]
 
-    def map(self, requests: Iterable[tuple[Cell, str]]) -> Iterator[Features | MediaError]:
-        """Replies in order. Kills workers that take too long."""
-        for future in [self.threads.submit(self._ask, *request) for request in requests]:
-            while not wait([future], timeout=0.5).done:
-                for worker, deadline in list(self.deadlines.items()):
-                    if time.monotonic() > deadline:
-                        worker.kill()
-            yield future.result()
+    def end(self) -> None:
+        """Kill the process, whatever it does."""
+        process, self.process = self.process, None
+        if process:
+            process.kill()
+            process.communicate()
+
+
+@contextlib.contextmanager
+def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Iterator[Features | MediaError]]]:
+    """Answers requests in order, by as many workers as there are cores; a thread speaks to each."""
+    workers = [Worker(extraction) for _ in range(cores())]
+    threads, idle = ThreadPoolExecutor(len(workers)), workers.copy()
+
+    def ask(request: Request) -> Features | MediaError:
+        worker = idle.pop()  # there are as many as threads
+        try:
+            return worker.ask(*request)
+        finally:
+            idle.append(worker)
+
+    try:
+        yield lambda requests: threads.map(ask, requests)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.end()
 
 
 def main() -> None:
     """The first message says what to do with each cell; then answer until standard input ends."""
     requests, replies = cast(Stream, sys.stdin.buffer), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come among the replies
-    extraction = Extraction.from_json(receive(requests)[0])
-    send(replies, {}, {})
-    while True:
-        try:
-            header, arrays = receive(requests)
-        except EOFError:
-            return
-        try:
-            send(replies, {}, extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"]))
-        except MediaError as e:
-            send(replies, {"error": [e.reason, e.where, e.do]}, {})
+    given = receive(requests)
+    extractors = tuple(build(registered("extractors", EXTRACTORS, name), settings) for name, settings in given["extractors"])
+    extraction = Extraction(given["modality"], extractors, Media(tuple(map(Path, given["roots"])), Caps(**given["caps"])))
+    send(replies, {})
+    with contextlib.suppress(EOFError):
+        while request := receive(requests):
+            try:
+                send(replies, {"features": extraction.one(**request)})
+            except MediaError as e:
+                send(replies, {"error": [e.reason, e.where, e.do]})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -46,7 +45,8 @@ def hog(grey_HW: np.ndarray, cell: int, bins: int) -> np.ndarray:
     place = np.arctan2(dy, dx).ravel() * np.float32(bins / np.pi) + np.float32(2 * bins - 0.5)  # in bins, from a bin's centre; > 0
     low = place.astype(np.int64)
     share = place - low
-    first = first_bin(side, cell, bins)
+    line = np.arange(side * cell) // cell
+    first = ((line[:, None] * side + line) * bins).ravel()  # where the histogram of each pixel's cell begins
     votes = np.bincount(first + low % bins, strength * (1 - share), side * side * bins)
     votes += np.bincount(first + (low + 1) % bins, strength * share, side * side * bins)
     grid = votes.reshape(side, side, bins)
@@ -54,13 +54,6 @@ def hog(grey_HW: np.ndarray, cell: int, bins: int) -> np.ndarray:
     for clip in (0.2, np.inf):
         blocks = np.minimum(blocks / np.sqrt((blocks**2).sum(1, keepdims=True) + 1e-6), clip)
     return blocks.astype(np.float32).ravel()
-
-
-@lru_cache(maxsize=8)
-def first_bin(side: int, cell: int, bins: int) -> np.ndarray:
-    """Where the histogram of each pixel's cell begins, [H · W]."""
-    line = np.arange(side * cell) // cell
-    return ((line[:, None] * side + line) * bins).ravel()
 
 
 def colour(rgb_HW3: np.ndarray) -> np.ndarray:
