@@ -7,8 +7,8 @@ from tests.doubles import INPUTS, table
 
 from xmodal.experts import forest as module
 from xmodal.experts.boosted import ROUNDS, SETTINGS, STEP, Boosted
+from xmodal.experts.classic import pack, walk
 from xmodal.experts.forest import TREES, Forest, hidden, nodes
-from xmodal.experts.trees import pack, walk
 from xmodal.job import Budget
 
 PLAIN = {"main.table": INPUTS["main.table"]}

@@ -14,8 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from xmodal.batch import uniform
 from xmodal.experts.base import Data, states
-from xmodal.experts.classic import Classic
-from xmodal.experts.trees import Nodes, pack, walk
+from xmodal.experts.classic import Classic, Nodes, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
 TREES, COPIES = 200, 3
