@@ -61,7 +61,8 @@ class Learner:
     """
 
     def __init__(self, job: Job | None = None, **roles: Any) -> None:
-        plain = {k: [str(v)] if k in PLURAL and isinstance(v, (str, Path)) else v for k, v in roles.items()}
+        several = {k: [roles[k]] if isinstance(roles[k], (str, Path)) else roles[k] for k in PLURAL if k in roles}
+        plain = roles | {k: [str(v) for v in values] for k, values in several.items()}
         self.job = Job.from_json({**(job or Job()).to_json(), **plain})
         self.report: dict[str, Json] = {}
         self._model: artefact.Model | None = None
