@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from xmodal import cli
 from xmodal.errors import TargetError
 from xmodal.job import Job
+from xmodal.table import Table
 
 IDS = ["007", 'a "quoted" one', "two\nlines", " padded ", "ünï,code"]
 SUBSETS = [
@@ -44,18 +45,18 @@ class Recorder:
 
     def __init__(self, **roles):
         self.job = Job.from_json({**Job().to_json(), **roles})
-        group = types.SimpleNamespace(columns=("x", "y"))
-        answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs={"main.table": group})
-        self.model = types.SimpleNamespace(answer=answer)
+        self.model = types.SimpleNamespace(answer=types.SimpleNamespace(task=types.SimpleNamespace(name="label")))
         self.made.append(self)
 
     def fit(self, source, progress):
+        assert isinstance(source, Table), "a table is read once"
         progress("train table.linear", 0, 2)
         if self.fails:
             raise self.fails
         self.report = {"warnings": ["odd"], "verdict": VERDICT, "subsets": SUBSETS, "parts": {"train": 3, "val": 0, "test": 2}}
 
     def crossval(self, source, folds, progress):
+        assert isinstance(source, Table), "a table is read once"
         progress("fold 1", 0, folds)
         return SCORES | {"part": "out_of_fold", "verdict": VERDICT, "subsets": SUBSETS, "folds": folds}
 
@@ -72,28 +73,22 @@ class Recorder:
         return cls(target="label", id=["id"])
 
     def predictions(self, source, progress):
-        return types.SimpleNamespace(score=np.array([[0.75, 0.25]] * 3 + [[0.1, 0.9]] * 2))
+        assert isinstance(source, Table), "a table is read once"
+        score = np.array([[0.75, 0.25]] * 3 + [[0.1, 0.9]] * 2)[-source.data.num_rows :]
+        return types.SimpleNamespace(score=score), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
 
     def decide(self, score):
         return np.array(self.classes, object)[score.argmax(1)] if self.classes else score[:, 1]
-
-
-class OneRow:
-    def __init__(self, learner):
-        pass
-
-    def row(self, cells):
-        return {"label": types.SimpleNamespace(score=np.array([[0.2, 0.8]]))}
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Runs a command in an empty folder with table.csv in it, and gives exit code, stdout, stderr."""
     fake = types.ModuleType("xmodal.learner")
-    fake.Learner, fake.Predictor, fake.check_free = Recorder, OneRow, lambda folder, force: None
+    fake.Learner, fake.check_free = Recorder, lambda folder, force: None
     monkeypatch.setitem(sys.modules, "xmodal.learner", fake)
     monkeypatch.setattr(Recorder, "made", [])
-    monkeypatch.delenv("XMODAL_DEBUG", raising=False)
+    monkeypatch.setenv("XMODAL_DEBUG", "0")  # and put back what --debug sets
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "table.csv").open("w", encoding="utf-8", newline="") as file:
         rows = [[i, number, "a", "yes"] for number, i in enumerate(IDS)]
@@ -210,7 +205,7 @@ def test_predictions_keep_ids_and_order(run, tmp_path):
         assert list(csv.reader(file)) == [header, *expected]
     shown = run("predict", "m", "table.csv", "--proba")
     assert list(csv.reader(io.StringIO(shown.stdout, newline=""))) == [header, *expected]
-    assert "column 'y' is not given" in shown.stderr
+    assert "warning: column 'pic', row 2: unreadable" in shown.stderr
     assert run("predict", "m", "table.csv", "--out", "p.parquet").exit_code == 0
     assert parquet.read_table(tmp_path / "p.parquet").to_pydict() == {"id": IDS, "label": ["no"] * 3 + ["yes"] * 2}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.csv", "p.parquet", "table.csv"]
@@ -225,7 +220,7 @@ def test_ids_keep_their_type(run, tmp_path):
 
 def test_a_row_from_standard_input(run):
     found = run("predict", "m", "--proba", stdin='{"id": 7, "x": 1, "y": null}')
-    assert json.loads(found.stdout) == {"id": 7, "label": "yes", "probability_no": 0.2, "probability_yes": 0.8}
+    assert json.loads(found.stdout) == {"id": 7, "label": "yes", "probability_no": 0.1, "probability_yes": 0.9}
     assert found.exit_code == 0 and "warning" not in found.stderr
 
 

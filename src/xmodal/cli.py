@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -51,20 +50,19 @@ Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networ
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 
 
-class Exits(contextlib.ContextDecorator):
+@contextlib.contextmanager
+def exits() -> Iterator[None]:
     """Every way out of a command: a short message, no traceback unless asked for, and the exit code."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or isinstance(error, (SystemExit, BrokenPipeError, typer.Exit, typer.BadParameter)):
-            return
+    try:
+        yield
+    except (SystemExit, BrokenPipeError, typer.Exit, typer.BadParameter):
+        raise
+    except BaseException as error:
         if os.environ.get("XMODAL_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
         code, message = told(error)
         typer.echo(message, err=True)
-        raise SystemExit(code)
+        raise SystemExit(code) from error
 
 
 def told(error: BaseException) -> tuple[int, str]:
@@ -162,15 +160,14 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(table: Path, given: Mapping[str, Any]) -> Any:
-    """A learner with the roles that the options of `fit` and `crossval` say."""
+def new_learner(columns: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """A learner with the roles that the options of `fit` and `crossval` give to a table's columns."""
     from xmodal.job import Job
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
-    from xmodal.table import read_table
 
     fields = {k: v for k, v in given.items() if k in Job.__dataclass_fields__}
-    target, columns = given["target"], read_table(table).data.column_names
+    target = given["target"]
     if "=" in target and target not in columns:
         fields["target"], fields["kind"] = divide("target", target, columns)
     fields["input"] = dict(divide("input", v, {v.split("=", 1)[0]}) for v in given["input"])
@@ -201,16 +198,6 @@ def row_given(text: str) -> dict[str, Any]:
     return row
 
 
-def write_rows(columns: Mapping[str, Any], out: Path | None) -> None:
-    """As CSV or Parquet, swapped in when whole; CSV on standard output where there is no `out`."""
-    from pyarrow import csv, parquet, table
-
-    from xmodal.files import write_beside
-
-    with write_beside(out) if out else contextlib.nullcontext(sys.stdout.buffer) as new:
-        (parquet.write_table if out and out.suffix == ".parquet" else csv.write_csv)(table(dict(columns)), new)
-
-
 @app.callback()
 def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as XMODAL_DEBUG=1 does.")] = False) -> None:
     """Learn from tables whose columns hold pictures, text and numbers, and say whether mixing them paid."""
@@ -219,7 +206,7 @@ def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, 
 
 
 @app.command()
-@Exits()
+@exits()
 def fit(
     table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
     use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
@@ -230,11 +217,13 @@ def fit(
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
     given = locals()
     from xmodal.learner import check_free
+    from xmodal.table import read_table
 
     check_free(out, force)
-    learner = new_learner(table, given)
+    rows = read_table(table)
+    learner = new_learner(rows.data.column_names, given)
     with progress_bar() as progress:
-        learner.fit(table, progress=progress)
+        learner.fit(rows, progress=progress)
     learner.save(out, force=force)
     found: Mapping[str, Any] = learner.report
     warn(found["warnings"])
@@ -247,7 +236,7 @@ def fit(
 
 
 @app.command()
-@Exits()
+@exits()
 def crossval(
     table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
     use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
@@ -255,14 +244,18 @@ def crossval(
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
-    learner = new_learner(table, locals())
+    given = locals()
+    from xmodal.table import read_table
+
+    rows = read_table(table)
+    learner = new_learner(rows.data.column_names, given)
     with progress_bar() as progress:
-        found = learner.crossval(table, folds=folds, progress=progress)
+        found = learner.crossval(rows, folds=folds, progress=progress)
     show_scores(found, as_json)
 
 
 @app.command()
-@Exits()
+@exits()
 def evaluate(
     model: ModelFolder, table: TableFile, *, media_root: Roots, as_json: AsJson = False,
     part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None,
@@ -275,7 +268,7 @@ def evaluate(
 
 
 @app.command()
-@Exits()
+@exits()
 def predict(
     model: ModelFolder, *, media_root: Roots,
     table: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="None: a row as JSON on standard input.")] = None,
@@ -283,7 +276,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV or Parquet; else standard output.")] = None,
 ) -> None:  # fmt: skip
     """Predict every row of TABLE, in order, beside its id columns; or one row, given and answered as JSON."""
-    from xmodal.learner import Predictor
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    from xmodal.files import write_beside
     from xmodal.table import read_table
 
     if out and out.suffix not in (".csv", ".parquet"):
@@ -291,27 +287,27 @@ def predict(
     if table is None and (out or sys.stdin.isatty()):
         raise typer.BadParameter("give a table, or one row as JSON on standard input and no --out")
     learner = old_learner(model, media_root)
-    target, inputs = learner.model.answer.task.name, learner.model.answer.inputs.values()
-    if proba and learner.classes is None:
+    target, classes = learner.model.answer.task.name, learner.classes
+    if proba and classes is None:
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
-    row = row_given(sys.stdin.read()) if table is None else {}
-    rows = read_table([row] if table is None else table).data
-    gone = sorted({c for i in inputs for c in i.columns} - set(rows.column_names))
-    warn(f"column {c!r} is not given: its cells count as missing" for c in gone)
+    rows = read_table(table or [row_given(sys.stdin.read())])
     with progress_bar() as progress:
-        score = Predictor(learner).row(row)[target].score if table is None else learner.predictions(table, progress).score
-    columns: dict[str, Any] = {name: rows[name] for name in learner.job.id if name in rows.column_names}
-    columns[target] = learner.decide(score).tolist()
+        prediction, notes = learner.predictions(rows, progress)
+    warn(notes)
+    columns: dict[str, Any] = {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
+    columns[target] = learner.decide(prediction.score)
     if proba:
-        columns |= {f"probability_{c}": score[:, i].tolist() for i, c in enumerate(learner.classes or ())}
+        columns |= {f"probability_{c}": prediction.score[:, i] for i, c in enumerate(classes)}
+    answers = pa.table(columns)
     if table is None:
-        ids = {name: row[name] for name in learner.job.id if name in row}
-        return typer.echo(json.dumps({name: cells[0] for name, cells in columns.items()} | ids, ensure_ascii=False))
-    return write_rows(columns, out)
+        return typer.echo(json.dumps(answers.to_pylist()[0], ensure_ascii=False))
+    with write_beside(out) if out else contextlib.nullcontext(sys.stdout.buffer) as new:
+        (parquet.write_table if out and out.suffix == ".parquet" else csv.write_csv)(answers, new)
+    return None
 
 
 @app.command()
-@Exits()
+@exits()
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where table.csv and its pictures go.")],
     rows: Annotated[int, typer.Option(min=40, help="Of training, and as many of test.")] = 2000,

@@ -127,18 +127,18 @@ class Learner:
         task = self.model.answer.task
         return task.classes if isinstance(task, Classify) else None
 
-    def predictions(self, source: Any, progress: Progress = silent) -> Prediction:
-        """Probabilities [R, C] or values [R], and the state of every input of every row."""
+    def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
+        """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read."""
         opened, data = self._again(source, progress)
-        return self.model.answer.predict(data, np.arange(opened.rows))
+        return self.model.answer.predict(data, np.arange(opened.rows)), opened.notes
 
     def predict(self, source: Any) -> np.ndarray:
         """Class names [R] or values [R], in row order."""
-        return self.decide(self.predictions(source).score)
+        return self.decide(self.predictions(source)[0].score)
 
     def predict_proba(self, source: Any) -> np.ndarray:
         """Probabilities [R, C], in the order of `classes`."""
-        return self.predictions(source).score
+        return self.predictions(source)[0].score
 
     def decide(self, score: np.ndarray) -> np.ndarray:
         """Class names or values of scores."""

@@ -47,8 +47,10 @@ class Table:
 
 
 def read_table(source: Any) -> Table:
-    """A CSV (every cell as text), Parquet or Arrow file, a pandas frame (by position), an Arrow table, or rows as dicts.
-    Raises TableError."""
+    """A CSV (every cell as text), Parquet or Arrow file, a pandas frame (by position), an Arrow table, or rows as dicts; a Table as it
+    is. Raises TableError."""
+    if isinstance(source, Table):
+        return source
     if isinstance(source, pa.Table):
         return Table(source, "the Arrow table")
     if isinstance(source, (str, Path)):
@@ -65,7 +67,7 @@ def array(values: Any) -> pa.Array:
     """The values of one column; a mixture of types becomes text."""
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([text_of(v) for v in values], pa.string())
 
 

@@ -54,7 +54,7 @@ def test_the_commands_of_the_readme(run, folder):
     lines = (folder / "table.csv").read_text().splitlines()
     assert code == 0 and [x.split(",")[0].strip('"') for x in out.splitlines()] == [x.split(",")[0] for x in lines]
     code, out, err = run("predict", "model", stdin='{"sentence": "A frosty walk"}')
-    assert code == 0 and json.loads(out)["label"] in ("fits", "clashes") and "column 'picture' is not given" in err
+    assert code == 0 and json.loads(out)["label"] in ("fits", "clashes") and "column 'picture' is not in the rows" in err
     for again in ("model", "pictures"):
         code, out, err = run("fit", "table.csv", *ROLES, "--out", again)
         assert code == 1 and err.startswith("expected: ") and not out
