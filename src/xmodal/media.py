@@ -68,22 +68,23 @@ class Media:
 
     def _find(self, name: str) -> str:
         """The real path: of the literal name, else of the name with Windows separators read as such."""
-        outside = False
+        where = "no such file" if self.roots else "a path, but no media root"
         for spelled in () if "\0" in name else dict.fromkeys((name, name.replace("\\", "/"))):
             for root in self.roots:
                 path = os.path.realpath(root / spelled)
                 if not any(Path(path).is_relative_to(allowed) for allowed in self.roots):
-                    outside = True
+                    where = f"outside {', '.join(map(str, self.roots))}"
                 elif os.path.exists(path):
                     return path
-        where = f"outside {', '.join(map(str, self.roots))}" if outside else "no such file"
-        raise MediaError(where if self.roots else "a path, but no media root", shown(name), "check the path and --media-root")
+        raise MediaError(where, shown(name), "check the path and --media-root")
 
     def _checked(self, file: io.BufferedIOBase, size: int, cell: Cell) -> io.BufferedIOBase:
-        problem = None if 0 < size <= self.caps.bytes else (f"{size:,} bytes, more than {self.caps.bytes:,}", "make it smaller")
+        problem: tuple[str, str] | None
         if size <= 0:
             problem = ("not a regular file" if size else "empty", "replace the file")
-        if not problem:
+        elif size > self.caps.bytes:
+            problem = (f"{size:,} bytes, more than {self.caps.bytes:,}", "make it smaller")
+        else:
             start = file.read(64).lstrip().lower()
             file.seek(0)
             problem = next((what for mark, what in STAND_INS.items() if start.startswith(mark)), None)

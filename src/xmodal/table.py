@@ -74,10 +74,14 @@ def array(values: Any) -> pa.Array:
 def read_file(path: Path) -> Table:
     """By its suffix. Raises TableError for what is damaged, not there or of another kind."""
     kind = path.suffix.lower()
-    if kind not in FORMATS:
-        raise TableError(f"a file of kind {', '.join(FORMATS)}", str(path), "save the table as one of these")
+    if kind not in (".csv", ".parquet", ".arrow", ".feather"):
+        raise TableError("a file of kind .csv, .parquet, .arrow, .feather", str(path), "save the table as one of these")
     try:
-        return Table(FORMATS[kind](path), str(path))
+        if kind == ".csv":
+            return Table(read_csv(path), str(path))
+        from pyarrow import feather, parquet
+
+        return Table(parquet.ParquetFile(path).read() if kind == ".parquet" else feather.read_table(path), str(path))
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as e:
         raise TableError(f"a readable {kind} file (CSV: UTF-8, as many cells in every row)", f"{e} in {path}", "mend the file") from e
 
@@ -91,7 +95,7 @@ def read_csv(path: Path) -> pa.Table:
     if not names:
         raise TableError("a header line with the column names", f"none in {path}", "add one")
     if len(set(names)) < len(names):
-        return pa.table([pa.array([], pa.string())] * len(names), names=names)  # refused by Table
+        return pa.table([[]] * len(names), names=names)  # refused by Table
     convert = arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
     parse = arrow.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1)
 
@@ -106,16 +110,6 @@ def read_csv(path: Path) -> pa.Table:
     if data.num_rows and "\n" in data.column(len(names) - 1)[-1].as_py() and path.read_bytes().count(b'"') % 2:
         raise TableError("a closing quotation mark", f"none for the last cell of row {data.num_rows} in {path}", "close it")
     return data
-
-
-def read_arrow(path: Path) -> pa.Table:
-    """Parquet or Arrow's file format (which Feather is too), with the file's types."""
-    from pyarrow import feather, parquet
-
-    return parquet.ParquetFile(path).read() if path.suffix.lower() == ".parquet" else feather.read_table(path)
-
-
-FORMATS = {".csv": read_csv, ".parquet": read_arrow, ".arrow": read_arrow, ".feather": read_arrow}
 
 
 def text_of(cell: Any) -> str | None:
@@ -153,15 +147,17 @@ def number(cell: Any) -> float:
     return float(cell)
 
 
+def is_date(cell: Any) -> bool:
+    """ISO text, year first; or a date."""
+    return bool(DATE.fullmatch(cell)) if isinstance(cell, str) else isinstance(cell, datetime.date)
+
+
 def seconds(cell: Any) -> float:
-    """A date as seconds since 1970 in UTC, which a time without a zone is taken for. Raises ValueError or TypeError."""
-    if isinstance(cell, str) and DATE.fullmatch(cell):
-        cell = datetime.datetime.fromisoformat(cell)
-    if isinstance(cell, datetime.date) and not isinstance(cell, datetime.datetime):
-        cell = datetime.datetime(cell.year, cell.month, cell.day, tzinfo=datetime.UTC)
-    if not isinstance(cell, datetime.datetime):
-        raise TypeError
-    return (cell if cell.tzinfo else cell.replace(tzinfo=datetime.UTC)).timestamp()
+    """A date as seconds since 1970 in UTC, which a time without a zone is taken for. Raises ValueError for what is none."""
+    if not is_date(cell):
+        raise ValueError
+    when = datetime.datetime.fromisoformat(str(cell))
+    return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 MEASURES: Mapping[str, Callable[[Any], float]] = {"number": number, "date": seconds}

@@ -13,9 +13,9 @@ from xmodal.errors import ConfigError, unknown
 from xmodal.job import MAIN, Input, Job, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
-from xmodal.modality.plain import Measure, is_date, is_number
+from xmodal.modality.plain import Measure, is_number
 from xmodal.modality.text import Words, coded, values
-from xmodal.table import Guess, Reading, Table
+from xmodal.table import Guess, Reading, Table, is_date
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
@@ -60,60 +60,51 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
     found: dict[str, Reading] = {}
     said: list[str] = []
     wrong: ConfigError | None = None
-    for name, column in zip(table.data.column_names, table.data.columns, strict=True):
+    for name in table.data.column_names:
         if name in roles or name in job.ignore or (job.use and name not in job.use):
             continue
-        why = constant(column)
-        if not why and name in job.modality:
-            found[name] = Guess.of(1.0, job.modality[name], "asked for by --modality").reading
-        elif not why:
-            try:
-                found[name] = recognise(column, media)
-                why = None if name in job.use else no_feature(name, found[name], column)
-            except ConfigError as e:
-                wrong, why = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), e.got
-        if why:
-            found.pop(name, None)
-            said.append(f"column {name!r} is left out: {why}")
+        try:
+            read = reading(name, table.column(name), job, media)
+        except ConfigError as e:
+            wrong, read = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), e.got
+        if isinstance(read, Reading):
+            found[name] = read
+        else:
+            said.append(f"column {name!r} is left out: {read}")
     if wrong and not any(family(r) == "media" for r in found.values()):
         raise wrong  # where no column's files open, the folder must be wrong
     if not found:
         raise ConfigError("a column to learn from", "; ".join(said) or "none besides the roles", "name one with --use")
-    return {name: replace(reading, column=name) for name, reading in found.items()}, said
+    return found, said
 
 
-def recognise(column: pa.ChunkedArray, media: Media) -> Reading:
-    """The best guess of all modalities. Raises ConfigError if none can read the column."""
+def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Reading | str:
+    """How an input column is read, or why nothing can be learnt from it. Raises ConfigError if no modality can read it."""
+    texts, count = values(column)
+    if not texts:
+        return "every cell is empty"
+    if len(texts) == 1 and count == len(column):
+        return f"every cell is {texts[0][:40]!r}"
+    if name in job.modality:
+        return replace(Guess.of(1.0, job.modality[name], "asked for by --modality").reading, column=name)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
-    return max(guesses, key=lambda g: g.score).reading
+    best = replace(max(guesses, key=lambda g: g.score).reading, column=name)
+    if name in job.use:
+        return best
+    if {t.lower() for t in texts} <= PARTS:
+        return "it holds only train, val, test (use it with --split)"
+    word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
+    codes = best.modality in ("text", "category") and count > 20 and coded(texts)
+    if family(best) != "media" and len(texts) == count and (word in ID_WORDS or codes):
+        return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
+    return best
 
 
 def family(reading: Reading) -> str:
     """Of its modality."""
     return registered("modalities", MODALITIES, reading.modality).family
-
-
-def constant(column: pa.ChunkedArray) -> str | None:
-    """Why nothing can be learnt from a column, however it is read."""
-    texts, count = values(column)
-    if len(texts) > 1 or (texts and count < len(column)):
-        return None
-    return f"every cell is {texts[0][:40]!r}" if texts else "every cell is empty"
-
-
-def no_feature(name: str, reading: Reading, column: pa.ChunkedArray) -> str | None:
-    """Why a column says nothing of new rows: it is a split, or it names rows."""
-    texts, count = values(column)
-    if {t.lower() for t in texts} <= PARTS:
-        return "it holds only train, val, test (use it with --split)"
-    if family(reading) == "media" or len(texts) < count:
-        return None
-    word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
-    if word in ID_WORDS or (reading.modality in ("text", "category") and count > 20 and coded(texts)):
-        return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
-    return None
 
 
 def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.media import Media
-from xmodal.table import DATE, GAPS, NUMBER, Guess, distinct
+from xmodal.table import GAPS, NUMBER, Guess, distinct
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 
@@ -22,11 +21,6 @@ def is_number(cell: Any) -> bool:
     if isinstance(cell, str):
         return bool(NUMBER.fullmatch(cell)) and not PADDED.fullmatch(cell)
     return hasattr(cell, "__float__") and not isinstance(cell, bool)
-
-
-def is_date(cell: Any) -> bool:
-    """ISO text, year first; or a date."""
-    return bool(DATE.fullmatch(cell)) if isinstance(cell, str) else isinstance(cell, datetime.date)
 
 
 @dataclass(frozen=True)
