@@ -160,21 +160,23 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(columns: Sequence[str], given: Mapping[str, Any]) -> Any:
-    """A learner with the roles that the options of `fit` and `crossval` give to a table's columns."""
+def new_learner(table: Path, given: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The table, and a learner with the roles that the options of `fit` and `crossval` give to its columns."""
     from xmodal.job import Job
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
+    from xmodal.table import read_table
 
+    rows = read_table(table)
+    target, columns = given["target"], rows.data.column_names
     fields = {k: v for k, v in given.items() if k in Job.__dataclass_fields__}
-    target = given["target"]
     if "=" in target and target not in columns:
         fields["target"], fields["kind"] = divide("target", target, columns)
     fields["input"] = dict(divide("input", v, {v.split("=", 1)[0]}) for v in given["input"])
     names = {*columns, *fields["input"], "table", "columns"}
     fields["modality"] = dict(divide("modality", v, names) for v in given["modality"])
     fields["encoder"] = dict(divide("encoder", v, {*names, *MODALITIES}) for v in given["encoder"])
-    return Learner(**fields | {"media_root": [str(root) for root in given["media_root"]]})
+    return rows, Learner(**fields | {"media_root": [str(root) for root in given["media_root"]]})
 
 
 def old_learner(model: Path, media_root: Sequence[Path]) -> Any:
@@ -217,11 +219,9 @@ def fit(
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
     given = locals()
     from xmodal.learner import check_free
-    from xmodal.table import read_table
 
     check_free(out, force)
-    rows = read_table(table)
-    learner = new_learner(rows.data.column_names, given)
+    rows, learner = new_learner(table, given)
     with progress_bar() as progress:
         learner.fit(rows, progress=progress)
     learner.save(out, force=force)
@@ -244,11 +244,7 @@ def crossval(
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
-    given = locals()
-    from xmodal.table import read_table
-
-    rows = read_table(table)
-    learner = new_learner(rows.data.column_names, given)
+    rows, learner = new_learner(table, locals())
     with progress_bar() as progress:
         found = learner.crossval(rows, folds=folds, progress=progress)
     show_scores(found, as_json)

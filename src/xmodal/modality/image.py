@@ -21,7 +21,6 @@ from xmodal.table import Guess, distinct
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-BOMB = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)
 # All that Pillow's decoders are known to raise on damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, MemoryError, struct.error, zlib.error)
 SAMPLE = 100  # cells whose headers decide what a column is
@@ -41,9 +40,10 @@ class Picture:
         with warnings.catch_warnings(action="error", category=Pillow.DecompressionBombWarning):
             try:
                 return Pillow.open(io.BytesIO(self.data), formats=FORMATS)
-            except (*BOMB, *DAMAGE) as e:
-                reason = "too many pixels" if isinstance(e, BOMB) else f"not a picture of kind {', '.join(FORMATS)}"
-                raise MediaError(reason, self.name) from e
+            except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as e:
+                raise MediaError("too many pixels", self.name) from e
+            except DAMAGE as e:
+                raise MediaError(f"not a picture of kind {', '.join(FORMATS)}", self.name) from e
 
     @cached_property
     def digest(self) -> str:
@@ -98,9 +98,9 @@ class Image:
                 self.open(cell, media)
             except MediaError as e:
                 errors.append(e)
-        opened, half = len(cells) - len(errors), len(cells) / 2
+        opened = len(cells) - len(errors)
         named = sum(isinstance(c, str) and c.lower().endswith(SUFFIXES) for c in cells)
-        if max(opened, named) <= half:
+        if max(opened, named) <= len(cells) / 2:
             return None
         if not opened:
             got = f"none of {len(cells)} opens, the first: {errors[0].got}"
