@@ -8,12 +8,13 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from xmodal.errors import MediaError
 
+T = TypeVar("T")
 Cell = object  # what a cell may hold: text, a path, bytes, a number, a date, None
 # A pipe or device must not block us, and a link put in place after the check must not be followed.
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
@@ -97,3 +98,11 @@ class Media:
 def shown(cell: Cell) -> str:
     """A cell as it stands in messages."""
     return f"{len(cell)} bytes" if isinstance(cell, bytes) else f"file {str(cell)[:200]!r}"
+
+
+def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:
+    """What it returns, or the MediaError that it raises."""
+    try:
+        return action(*arguments)
+    except MediaError as e:
+        return e

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, pool
 from xmodal.job import Input, Key, Progress, State
-from xmodal.media import Cell, Media
+from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
 FEW = 32  # new cells that are not worth starting workers for
@@ -29,7 +29,6 @@ Readings = Mapping[str, Reading]
 Inputs = Mapping[Key, Input]
 Extractors = Mapping[Key, Sequence[Extractor]]
 Columns = dict[Key, FeatureColumn]
-T = TypeVar("T")
 
 
 @dataclass
@@ -130,14 +129,6 @@ def digest_of(cell: Cell, media: Media) -> str:
     """Of its bytes. Raises MediaError."""
     with media.open(cell) as file:
         return hashlib.file_digest(file, BLAKE).hexdigest()
-
-
-def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:
-    """What it returns, or the MediaError that it raises."""
-    try:
-        return action(*arguments)
-    except MediaError as e:
-        return e
 
 
 def extract(

@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from xmodal.errors import ConfigError, MediaError
-from xmodal.media import Cell, Media, shown
+from xmodal.media import Cell, Media, attempt, shown
 from xmodal.table import Guess, distinct
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
@@ -92,12 +92,7 @@ class Image:
         """By the headers of cells spread over the column. Raises ConfigError for paths of pictures of which none opens."""
         cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes)) and c]
         cells = cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
-        errors: list[MediaError] = []
-        for cell in cells:
-            try:
-                self.open(cell, media)
-            except MediaError as e:
-                errors.append(e)
+        errors = [e for cell in cells if isinstance(e := attempt(self.open, cell, media), MediaError)]
         opened = len(cells) - len(errors)
         named = sum(isinstance(c, str) and c.lower().endswith(SUFFIXES) for c in cells)
         if max(opened, named) <= len(cells) / 2:
