@@ -50,7 +50,7 @@ class Member:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where too little is left."""
         single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}
-        for view in [self.bits] if single else views:
+        for view in [self.bits] if single and views else views:
             if not single and (view & self.bits).bit_count() < 2:
                 found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
@@ -79,9 +79,11 @@ class Answer:
         return next(key for key in self.order if key in to_keys(self.inputs, view))
 
     def scores(self, data: Data, rows: Rows, views: Sequence[int]) -> Scores:
-        """What each expert says of these rows under each view."""
-        z = [m.scores(self.task, self.inputs, data, rows, views) for m in self.members]
-        return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present(data, self.inputs, rows))
+        """What each expert says of these rows under each view; one without weight there isn't asked."""
+        present_R = present(data, self.inputs, rows)
+        used_E = sum((self.pool.weights(int(s)) for s in np.unique(present_R[:, None] & np.array(views))), np.zeros(len(self.members)))
+        z = [m.scores(self.task, self.inputs, data, rows, views if used else ()) for m, used in zip(self.members, used_E, strict=True)]
+        return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present_R)
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> Prediction:
         """One prediction a row, in order, as if the hidden inputs had no cell."""

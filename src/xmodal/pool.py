@@ -88,12 +88,11 @@ class Pool:
         present_Q, inputs = scores.present_Q & view, len(self.offset_MC)
         missing_QM = absent(scores.present_Q, inputs) & ~absent(np.array([view]), inputs)
         z_QC = self.prior_C + missing_QM @ self.offset_MC
-        calibrated = [self.calibrated(scores, e, view) for e in range(len(self.reads))]
         for present in np.unique(present_Q):
             rows = np.flatnonzero(present_Q == present)
-            for weight, z in zip(self.weights(int(present)), calibrated, strict=True):
+            for e, weight in enumerate(self.weights(int(present))):
                 if weight:
-                    z_QC[rows] += weight * z[rows]
+                    z_QC[rows] += weight * self.calibrated(scores, e, view)[rows]
         return np.asarray(z_QC)
 
 
