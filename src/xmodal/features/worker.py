@@ -1,17 +1,17 @@
 """One cell's features, and the process that computes them: `python -m xmodal.features.worker` answers requests on standard
-input, each message a line of JSON. No pickle, no torch. A damaged file may crash or hang this process, never the caller's."""
+input. No pickle, no torch. A damaged file may crash or hang this process, never the caller's."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
+import faulthandler
 import io
 import json
+import math
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,31 +50,26 @@ class Extraction:
         return {name: array for extractor in self.extractors for name, array in extractor.one(raw).items()}
 
 
-def send(stream: Stream, message: Mapping[str, Any]) -> None:
-    """One message, whose values may be arrays and bytes."""
-
-    def coded(value: np.ndarray | bytes) -> dict[str, Any]:
-        if isinstance(value, bytes):
-            return {"base64": base64.b64encode(value).decode()}
-        return {**coded(value.tobytes()), "type": value.dtype.str, "shape": value.shape}
-
-    stream.write(json.dumps(message, default=coded).encode() + b"\n")
+def send(stream: Stream, header: Mapping[str, Any], arrays: Features) -> None:
+    """One message: a line of JSON, then the arrays' bytes."""
+    shapes = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    line = json.dumps({**header, "arrays": shapes}).encode() + b"\n"
+    stream.write(line + b"".join(array.tobytes() for array in arrays.values()))
     stream.flush()
 
 
-def receive(stream: Stream) -> dict[str, Any]:
+def receive(stream: Stream) -> tuple[dict[str, Any], Features]:
     """The next message. Raises EOFError when there is none, or half of one."""
-
-    def decoded(value: dict[str, Any]) -> Any:
-        if "base64" not in value:
-            return value
-        content = base64.b64decode(value["base64"])
-        return np.frombuffer(content, value["type"]).reshape(value["shape"]) if "type" in value else content
-
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError
-    return cast(dict[str, Any], json.loads(line, object_hook=decoded))
+    header, arrays = json.loads(line), {}
+    for name, kind, shape in header.pop("arrays"):
+        content = stream.read(size := np.dtype(kind).itemsize * math.prod(shape))
+        if len(content) < size:
+            raise EOFError
+        arrays[name] = np.frombuffer(content, kind).reshape(shape)
+    return header, arrays
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -100,9 +95,12 @@ class Worker:
         command, env = [sys.executable, "-P", "-m", "xmodal.features.worker"], {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
         self.process = subprocess.Popen(command, env=env, **pipes)
         modality, extractors, media = self.extraction.modality, self.extraction.extractors, self.extraction.media
-        settings = {"modality": modality, "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps)}
+        settings = {
+            "modality": modality, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors],
+            "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps), "timeout": TIMEOUT,
+        }  # fmt: skip
         try:
-            send(self.process.stdin, {**settings, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors]})
+            send(self.process.stdin, settings, {})
             receive(self.process.stdout)
         except (EOFError, OSError) as e:
             raise WorkerError("an extraction worker ended at its start: run python -m xmodal.features.worker") from e
@@ -111,18 +109,16 @@ class Worker:
         """If the process dies or takes too long, that is the cell's fault."""
         if self.process is None:
             self.start()
-        start, timer = time.monotonic(), threading.Timer(TIMEOUT, self.process.kill)
-        timer.start()
+        start = time.monotonic()
+        arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
         try:
-            send(self.process.stdin, {"cell": cell, "digest": digest})
-            reply = receive(self.process.stdout)
+            send(self.process.stdin, {"digest": digest, "cell": None if arrays else cell}, arrays)
+            header, features = receive(self.process.stdout)
         except (EOFError, OSError):
             self.end()
             reason = "crashes the decoder" if time.monotonic() - start < TIMEOUT else "takes too long to decode"
             return MediaError(reason, shown(cell), "replace the file")
-        finally:
-            timer.cancel()
-        return MediaError(*reply["error"]) if "error" in reply else reply["features"]
+        return MediaError(*header["error"]) if "error" in header else features
 
     def end(self) -> None:
         """Kill the process, whatever it does."""
@@ -157,16 +153,21 @@ def main() -> None:
     """The first message says what to do with each cell; then answer until standard input ends."""
     requests, replies = cast(Stream, sys.stdin.buffer), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come among the replies
-    given = receive(requests)
+    given, _ = receive(requests)
     extractors = tuple(build(registered("extractors", EXTRACTORS, name), settings) for name, settings in given["extractors"])
     extraction = Extraction(given["modality"], extractors, Media(tuple(map(Path, given["roots"])), Caps(**given["caps"])))
-    send(replies, {})
-    with contextlib.suppress(EOFError):
-        while request := receive(requests):
-            try:
-                send(replies, {"features": extraction.one(**request)})
-            except MediaError as e:
-                send(replies, {"error": [e.reason, e.where, e.do]})
+    send(replies, {}, {})
+    while True:
+        try:
+            header, arrays = receive(requests)
+        except EOFError:
+            return
+        faulthandler.dump_traceback_later(given["timeout"], exit=True)  # ends this process whatever hangs in it
+        try:
+            send(replies, {}, extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"]))
+        except MediaError as e:
+            send(replies, {"error": [e.reason, e.where, e.do]}, {})
+        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
