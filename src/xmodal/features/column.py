@@ -56,14 +56,12 @@ class FeatureColumn:
 
     def compact(self) -> FeatureColumn:
         """The same rows over only the cells they use: what a fold may see."""
-        used, row = np.unique(self.row_BK, return_inverse=True)
-        row = row.reshape(self.row_BK.shape).astype(np.int64)
-        if len(used) and used[0] < 0:
-            used, row = used[1:], row - 1
-        if len(used) == self.cells:
+        used_U = np.unique(self.row_BK[self.row_BK >= 0])
+        if len(used_U) == self.cells:
             return self
-        ragged = {k: take_ragged(v, offsets, used) for k, (v, offsets) in self.ragged.items()}
-        return replace(self, dense={k: v[used] for k, v in self.dense.items()}, ragged=ragged, row_BK=row)
+        row_BK = np.where(self.row_BK < 0, -1, np.searchsorted(used_U, self.row_BK))
+        ragged = {k: take_ragged(v, offsets, used_U) for k, (v, offsets) in self.ragged.items()}
+        return replace(self, dense={k: v[used_U] for k, v in self.dense.items()}, ragged=ragged, row_BK=row_BK)
 
     def hidden(self) -> FeatureColumn:
         """The same rows with every cell gone."""
