@@ -11,6 +11,7 @@ from xmodal.encoders.base import Encoder, present
 from xmodal.encoders.plain import Plain
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.fusion import FUSIONS
+from xmodal.fusion.base import Fusion
 from xmodal.fusion.mean import Mean
 from xmodal.heads import HEADS
 from xmodal.heads.classify import ClassifyHead
@@ -71,6 +72,27 @@ class Counting(Mean):
         return Joint.of(joint.rep_BD * length, {k: tokens[k] for k in joint.inputs})
 
 
+class Telling(Mean):
+    """Reads why a cell is gone."""
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        joint = super().forward(tokens)
+        why_B = sum(t.state_B for t in tokens.values()) * 0.01
+        return Joint.of(joint.rep_BD + why_B[:, None], {k: tokens[k] for k in joint.inputs})
+
+
+class Normed(Mean):
+    """Learns from the other rows of its batch."""
+
+    def __init__(self, inputs, width, settings):  # type: ignore[no-untyped-def]
+        super().__init__(inputs, width, settings)
+        self.batch = nn.BatchNorm1d(width)
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        joint = super().forward(tokens)
+        return Joint.of(self.batch(joint.rep_BD), {k: tokens[k] for k in joint.inputs})
+
+
 class Cheating(ClassifyHead):
     """Computes the score in predict."""
 
@@ -84,9 +106,13 @@ def test_the_encoder_check_can_fail(wrong: type[Encoder], says: str) -> None:
         check_encoder(wrong, DATA["main.table"])
 
 
-def test_the_other_checks_can_fail() -> None:
-    with pytest.raises(AssertionError, match="padding"):
-        check_fusion(Counting)
+@pytest.mark.parametrize(("wrong", "says"), [(Counting, "padding"), (Telling, "why"), (Normed, "in training")])
+def test_the_fusion_check_can_fail(wrong: type[Fusion], says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_fusion(wrong)
+
+
+def test_the_head_check_can_fail() -> None:
     task, data = table("classify")
     with pytest.raises(AssertionError, match="predict"):
         check_head(Cheating, task, data.examples["y"].y)  # type: ignore[arg-type]

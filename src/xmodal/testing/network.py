@@ -63,7 +63,8 @@ def check_encoder(kind: type[Encoder], column: FeatureColumn, settings: Mapping[
 
 def check_fusion(kind: type[Fusion], settings: Mapping[str, Json] | None = None) -> None:
     """Hidden is dropped is missing, and what stands behind a mask counts for nothing, in every bit; free of the mapping's
-    order, of padding, of the other rows; finite and with a gradient where nothing is there. Raises AssertionError."""
+    order, of padding, of why a cell is gone; free of the other rows, in training too where it draws nothing (Dropout is
+    set to 0); finite and with a gradient where nothing is there. Raises AssertionError."""
     torch.manual_seed(0)
     keys: tuple[Key, ...] = ("t.b", "t.a", "t.c")
     fusion = kind(keys, WIDTH, settings or {}).eval()
@@ -81,6 +82,8 @@ def check_fusion(kind: type[Fusion], settings: Mapping[str, Json] | None = None)
     hidden = fusion({**tokens, "t.b": tokens["t.b"].hide(off_B)})
     equal(hidden, fusion({**tokens, "t.b": tokens["t.b"].take(torch.where(off_B, -1, row_B), gone_B)}), "hidden is not dropped")
     equal(hidden, fusion({**tokens, "t.b": missing}), "hidden is not missing")
+    other = {k: replace(t, state_B=(t.state_B % 3 + 1) * (t.state_B > 0)) for k, t in tokens.items()}  # MISSING, BROKEN … in turn
+    equal(fusion(other), joint, "why a cell is gone counts")
     close(fusion(dict(reversed(tokens.items()))).rep_BD, joint.rep_BD, "the order of inputs counts")
     padded = {
         k: Tokens(nn.functional.pad(t.x_BND, (0, 0, 0, 2)), nn.functional.pad(t.mask_BN, (0, 2)), t.state_B) for k, t in tokens.items()
@@ -94,6 +97,12 @@ def check_fusion(kind: type[Fusion], settings: Mapping[str, Json] | None = None)
     grads = [p.grad for p in fusion.parameters() if p.grad is not None]
     assert torch.isfinite(nothing.x_BND).all() and all(torch.isfinite(g).all() for g in grads), "not finite where nothing is there"
     assert any(g.abs().sum() > 0 for g in grads), "no gradient where nothing is there"
+    for module in fusion.train().modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    learning, some = fusion(tokens).rep_BD, {key: t.take(row_B[:4], t.state_B[:4]) for key, t in tokens.items()}
+    if torch.equal(fusion(tokens).rep_BD, learning):
+        close(fusion(some).rep_BD, learning[:4], "other rows count in training")
 
 
 def check_head(kind: type[Head], task: Task, y_R: Tensor) -> None:
