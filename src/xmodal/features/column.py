@@ -85,7 +85,8 @@ class FeatureColumn:
         x_BD = np.full((len(self), *array.shape[1:]), fill, np.float64)
         row_BK = self.row_BK[there_B]
         weight_BK = (row_BK >= 0) / (row_BK >= 0).sum(1, keepdims=True)
-        x_BD[there_B] = np.einsum("bk,bkd->bd", weight_BK, array[row_BK].astype(np.float64))
+        x_BKD = np.where((row_BK >= 0)[..., None], array[row_BK], 0)  # -1 gathers the last cell, and NaN * 0 is NaN
+        x_BD[there_B] = np.einsum("bk,bkd->bd", weight_BK, x_BKD.astype(np.float64))
         return x_BD
 
 
