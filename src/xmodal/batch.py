@@ -103,14 +103,6 @@ class Sampler(Protocol):
     def plan(self, seed: int, epoch: int, step: int) -> Plan: ...
 
 
-@runtime_checkable
-class Source(Protocol):
-    """What a sampler and a fetch read of one table: its prepared columns and its examples."""
-
-    columns: Mapping[Key, FeatureColumn]
-    examples: Mapping[TaskName, Examples]
-
-
 def uniform(seed: int, salt: int, rows: np.ndarray) -> np.ndarray:
     """One draw in [0, 1) a row, a function of (seed, salt, row) alone: SplitMix64 (Steele et al., 2014)."""
     with np.errstate(over="ignore"):

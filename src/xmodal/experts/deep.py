@@ -29,13 +29,13 @@ CACHED = 20_000  # rows whose tokens are kept, so that other sets of inputs are 
 
 
 class Deep(Expert):
-    """Settings: `kind` descriptor | raw; `fusion`; `training`; `encoder` {name of an encoder: its settings}; `drop`, the
-    chance that an input of a row is hidden in training; `augment`, 0 to 1."""
+    """Settings: `kind` descriptor | raw; `fusion`; `training`; `augment`, 0 to 1."""
 
     name: ClassVar[str] = "deep"
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
     fusion: ClassVar[str] = "transformer"
-    drop: ClassVar[float] = 0.0  # hiding inputs of half the rows, a Transformer over three of them did not learn XOR
+    # The chance that an input of a row is hidden in training. Above 0, a Transformer over three of them did not learn XOR.
+    drop: ClassVar[float] = 0.0
     recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {  # where it differs from the defaults of Training
         "descriptor": {"rate": 3e-3, "decay": 0.3, "minimum": 20},  # what two inputs mean together is learnt late
         "raw": {"rate": 2e-3},
@@ -52,17 +52,15 @@ class Deep(Expert):
 
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Learns on `rows`; keeps the epoch of the lowest loss on `valid`."""
-        options = cast(Mapping[str, Settings], self.settings.get("encoder", {}))
-        found = {k: data.prepared(k, encoder_class(name), options.get(name, {}), rows) for k, name in self.encoders.items()}
+        found = {k: data.prepared(k, encoder_class(name), {}, rows) for k, name in self.encoders.items()}
         self.parts, columns = {k: part for k, (part, _) in found.items()}, {k: column for k, (_, column) in found.items()}
         examples = {name: data.examples[name] for name in self.tasks}
         sampler = RowSampler(rows, examples, self.training.batch, table=self.table)
         scored = None if valid is None else RowSampler(valid, examples, SCORED, shuffle=False, table=self.table)
-        drop = float(self.settings.get("drop", self.drop))  # type: ignore[arg-type]
         with seeded(seed, budget.threads):
             self.model = self.build().to(budget.device)
             step = Step(self.model, [self.objective()])
-            used = fit(step, sampler, Fetch(columns, drop), scored, self.training, budget, seed)
+            used = fit(step, sampler, Fetch(columns, self.drop), scored, self.training, budget, seed)
         self.model, self._tokens = self.model.to("cpu"), None
         return used
 
