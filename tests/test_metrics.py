@@ -88,3 +88,10 @@ def test_unknown_metric_names_the_nearest():
 
 def test_interval_of_nothing_is_null():
     assert interval(np.array([np.nan, np.nan])) == [None, None]
+
+
+def test_one_class_or_none_known_has_no_auc():
+    y, p = case(3)
+    for labels in (np.zeros_like(y), np.full_like(y, -1)):
+        assert np.isnan(drawn("roc_auc", labels, p, 0, draw_weights(np.arange(len(y)), 0, 5))).all()
+    assert drawn("accuracy", y, p, 0, draw_weights(np.arange(len(y)), 0, 5))[0] == (p.argmax(1) == y).mean()

@@ -68,3 +68,9 @@ def test_metrics_leave_unlabelled_rows_out():
     score = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])
     found = task.metrics(Prediction(score, np.zeros((4, 0))), Examples((None,), y, weight))
     assert found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_fold_whose_values_are_all_equal_keeps_the_scale():
+    task = Regress("t", VIEWS).fit(pa.array([0.0, 1.0, 2.0]))
+    assert task.recount(pa.array([1.0, 1.0])).scale == task.scale
+    assert task.recount(pa.array([1.0, 3.0])).scale == (2.0, 1.0)

@@ -50,7 +50,7 @@ class Member:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where too little is left."""
         single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}
-        for view in [self.bits] if single and views else views:
+        for view in [self.bits] if single else views:
             if not single and (view & self.bits).bit_count() < 2:
                 found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
@@ -82,7 +82,7 @@ class Answer:
         """What each expert says of these rows under each view; one without weight there isn't asked."""
         present_R = present(data, self.inputs, rows)
         used_E = sum((self.pool.weights(int(s)) for s in np.unique(present_R[:, None] & np.array(views))), np.zeros(len(self.members)))
-        z = [m.scores(self.task, self.inputs, data, rows, views if used else ()) for m, used in zip(self.members, used_E, strict=True)]
+        z = [m.scores(self.task, self.inputs, data, rows, views) if w else {} for m, w in zip(self.members, used_E, strict=True)]
         return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present_R)
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> Prediction:

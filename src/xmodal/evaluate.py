@@ -19,7 +19,9 @@ from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
 from xmodal.race import Outcome
 from xmodal.tasks import Classify, Regress, Task, labelled
 
-MARGIN = 0.01  # one point: a gain below it doesn't pay
+MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the target's units, .01 of its deviation
+FEW = 20  # groups of rows: a bootstrap of fewer says nothing
+IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
 VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
 
 
@@ -103,17 +105,21 @@ class Judge:
 
     def verdict(self, held: Held, full: int, best_single: str) -> dict[str, Json]:
         """`pays`: the interval of the gain lies above 0; `does_not_pay`: below one point; else `undecided`. Where there
-        is nothing to compare, `one_input` or `no_rows`."""
-        found: dict[str, Json] = {"metric": self.metric, "margin": MARGIN, "rows": int(self.keep_R.sum()), "best_single": best_single}
+        is nothing to compare, `one_input` or `no_rows`; on fewer than FEW groups of rows always `undecided`."""
+        in_units = isinstance(self.task, Regress) and self.metric in IN_UNITS
+        margin = MARGIN * (self.task.scale[1] if in_units else 1.0)  # type: ignore[attr-defined]
+        found: dict[str, Json] = {"metric": self.metric, "margin": margin, "rows": int(self.keep_R.sum()), "best_single": best_single}
         if full == 1 or not self.keep_R.any():
             return {"outcome": "one_input" if full == 1 else "no_rows", "gain": None, "ci95": [None, None], **found}
         gain, (low, high) = self.gain(held.score[full], held.best[full])
-        outcome = "pays" if low is not None and low > 0 else "does_not_pay" if high is not None and high < MARGIN else "undecided"
+        if len(np.unique(self.groups_B[self.rows][self.keep_R])) < FEW:
+            return {"outcome": "undecided", "gain": gain, "ci95": [low, high], **found}
+        outcome = "pays" if low is not None and low > 0 else "does_not_pay" if high is not None and high < margin else "undecided"
         return {"outcome": outcome, "gain": gain, "ci95": [low, high], **found}
 
     def comparison(self, held: Held, answers: Sequence[Answer]) -> dict[str, Json]:
         """Verdict, subsets and mean weights, of one answer or of one a fold."""
-        firsts = [a.order[0].split(".", 1)[1] for a in answers]
+        firsts = sorted(a.order[0].split(".", 1)[1] for a in answers)
         lines: list[Json] = []
         for view in (v for v in held.score if v and self.keep_R.any()):
             names: list[Json] = [k.split(".", 1)[1] for k in sorted(to_keys(answers[0].inputs, view))]
@@ -124,7 +130,7 @@ class Judge:
             lines.append(line)
         given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)) for a in answers]
         weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted({n for w in given for n in w})}
-        return {"verdict": self.verdict(held, answers[0].full, max(set(firsts), key=firsts.count)), "subsets": lines, "weights": weights}
+        return {"verdict": self.verdict(held, answers[0].full, max(firsts, key=firsts.count)), "subsets": lines, "weights": weights}
 
     def evaluation(self, score: np.ndarray, part: str, warnings: list[str]) -> dict[str, Json]:
         """The JSON of `evaluate`: every metric of the task with its interval."""

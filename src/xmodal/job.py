@@ -96,19 +96,25 @@ class Job:
     media_root: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
-    training: Training = field(default_factory=Training)
+    training: dict[str, Json] = field(default_factory=dict)  # fields of Training; what isn't given is each expert's own
+
+    @property
+    def trained(self) -> Training:
+        """What is given, and the defaults."""
+        return build(Training, self.training)
 
     def to_json(self) -> dict[str, Json]:
-        """Plain values, every default written out."""
+        """Plain values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Job:
         """Inverse of `to_json`. Raises ConfigError for an unknown key (naming the nearest) or a value of another type."""
-        values = dict(values)
-        training = build(Training, values.pop("training", {}))
-        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return dataclasses.replace(build(cls, tuples), training=training)
+        job = build(cls, {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        build(Training, job.training)
+        if not 0 <= job.seed < 2**32:
+            raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
+        return job
 
 
 def build(cls: type[T], values: dict[str, Any]) -> T:
@@ -139,5 +145,5 @@ def registered(group: str, builtin: dict[str, T], name: str) -> T:
         return builtin[name]
     found = registry(group, builtin)
     if name not in found:
-        raise unknown(group.rstrip("s"), name, found)
+        raise unknown(f"{group[:-3]}y" if group.endswith("ies") else group[:-1], name, found)
     return found[name]

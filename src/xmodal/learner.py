@@ -23,7 +23,7 @@ from xmodal.features import Counts, build_row
 from xmodal.job import Budget, Job, Json, Progress, Rows
 from xmodal.media import Cell
 from xmodal.metrics import main_metric
-from xmodal.race import Outcome, Race, candidates, extractors_of
+from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.tasks import Classify, Prediction, Task
 
 PLURAL = ("id", "use", "ignore", "media_root")
@@ -97,7 +97,7 @@ class Learner:
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        ready = self._ready(source, progress, folds)
+        ready = self._ready(source, progress)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
@@ -109,8 +109,9 @@ class Learner:
             outcome, data = self._race(ready, known[fold != f], None, say)
             held.append(Held.of(outcome.answer, data, known[fold == f]))
             answers.append(outcome.answer)
+            ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
         whole = Held.stitched(held)
-        judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels), whole.rows, ready.groups)
+        judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, self.job.seed), whole.rows, ready.groups)
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
         return found | judge.comparison(whole, answers)
 
@@ -173,24 +174,25 @@ class Learner:
         learner._model, learner.report = model, model.report
         return learner
 
-    def _ready(self, source: Any, progress: Progress, folds: int = 0) -> Ready:
+    def _ready(self, source: Any, progress: Progress) -> Ready:
         """Everything checked that can be, before anything is trained."""
         opened = prepare.open_new(source, self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)
         known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False))
         learn = known if parts is None else known[parts[known] != "test"]
-        if not len(learn):
+        if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
+        device_of(self.job.device)
+        check_names(self.job, opened.inputs)
         task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
         main_metric(task.kind, task.width, self.job.metric)
-        n = len(learn) * (folds - 1) // folds if folds else len(learn)
-        data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, n)), progress)
+        data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), progress)
         groups = prepare.ties_of(opened, data, self.job)
         return Ready(opened, data, counts, labels, known, parts, task, groups, prepare.strata_of(task, labels))
 
     def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:
         task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
-        data = prepare.asking(ready.data, task, ready.labels)
+        data = prepare.asking(ready.data, task, ready.labels, self.job.seed)
         budget = Budget(device=device_of(self.job.device))
         race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
         return race.run(train, valid), data
@@ -203,7 +205,7 @@ class Learner:
         model = self.model
         opened = prepare.open_again(source, self.job, model.readings, model.target, model.answer.inputs)
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
-        return opened, prepare.asking(data, model.answer.task, opened.labels)
+        return opened, prepare.asking(data, model.answer.task, opened.labels, self.job.seed)
 
     def _part(self, opened: prepare.Opened, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""

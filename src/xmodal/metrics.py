@@ -130,10 +130,10 @@ def drawn_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) ->
 
 def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_WR: np.ndarray) -> np.ndarray:
     """The metric in every draw, [W]; NaN where undefined. Metrics without a weighted form come from 200 draws."""
-    total_W, centred_R = weight_WR.sum(1), y_R - y_R.mean()
+    total_W, centred_R = weight_WR.sum(1, dtype=float), y_R - y_R.mean()
 
     def mean(value_R: np.ndarray) -> np.ndarray:
-        return np.asarray((weight_WR @ value_R) / total_W)
+        return np.asarray((weight_WR @ value_R.astype(np.float64)) / total_W)
 
     def variance() -> np.ndarray:
         found = mean(centred_R**2) - mean(centred_R) ** 2
@@ -142,9 +142,10 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
     def auc() -> np.ndarray:
         if score.shape[1] == 2:
             return drawn_auc(y_R == positive, score[:, positive], weight_WR)
-        each = np.stack([drawn_auc(y_R == c, score[:, c], weight_WR) for c in np.unique(y_R[y_R >= 0])])
-        known = np.isfinite(each)
-        return np.asarray(np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1))
+        none = np.zeros((0, len(weight_WR)))
+        each = np.vstack([none, *(drawn_auc(y_R == c, score[:, c], weight_WR) for c in np.unique(y_R[y_R >= 0]))])
+        count_W = np.isfinite(each).sum(0)
+        return np.asarray(np.nansum(each, 0) / np.where(count_W, count_W, np.nan))
 
     forms: dict[str, Callable[[], np.ndarray]] = {
         "accuracy": lambda: mean(score.argmax(1) == y_R),

@@ -6,6 +6,7 @@ R rows · M inputs
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xmodal import splits
 from xmodal.batch import Examples, View
-from xmodal.errors import ConfigError, TableError, TargetError, unknown
+from xmodal.errors import TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, Store, build
 from xmodal.features.extractors import Extractor
@@ -27,6 +29,7 @@ from xmodal.modality import readings as read_columns
 from xmodal.table import Reading, Table, canonical, read_table
 from xmodal.tasks import TASKS, Classify, Task
 
+MOST = 0.3  # of the rows: more are not tied by equal media or texts
 CLASSES = 20  # a target of so few different whole numbers that repeat is classes
 
 
@@ -52,7 +55,10 @@ class Opened:
         words = self.column(self.target.column)
         if words is None:
             return pa.nulls(self.rows, pa.string())
-        return words if self.target.modality == "category" else self.target.parse(pa.chunked_array([words]))[0].combine_chunks()
+        if self.target.modality == "category":
+            return words
+        number = self.target.parse(pa.chunked_array([words]))[0].combine_chunks()
+        return pc.if_else(pc.is_nan(number), None, number)
 
     def column(self, name: str | None) -> pa.Array | None:
         """A column as canonical text; None where it isn't there."""
@@ -144,16 +150,23 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
     return TableData(columns, {}), counts
 
 
-def asking(data: TableData, task: Task, labels: pa.Array) -> TableData:
+def asking(data: TableData, task: Task, labels: pa.Array, seed: int) -> TableData:
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, weight_R = task.encode(labels)
-    return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, cache={})
+    return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, seed=seed, cache={})
 
 
 def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
-    """Which rows may never be divided, [R]."""
-    media = [data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"]
-    return splits.ties(media, opened.column(job.group), opened.rows)
+    """Which rows may never be divided, [R]. Where equal media and texts would tie most rows into one, the group column
+    alone ties, and that is said."""
+    media, group = [data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"], opened.column(job.group)
+    tied, most = splits.ties(media, group, opened.rows), MOST * opened.rows
+    if np.bincount(tied).max() > max(most, 1) >= np.bincount(splits.ties([], group, opened.rows)).max():
+        opened.notes.append(
+            f"equal pictures or texts tie {np.bincount(tied).max()} of {opened.rows} rows to each other: they may be divided"
+        )
+        return splits.ties([], group, opened.rows)
+    return tied
 
 
 def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
@@ -164,30 +177,32 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
 
 
 def identities(opened: Opened, job: Job) -> np.ndarray:
-    """A row's identity, [R] uint64: its id columns, else all its input cells."""
+    """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order."""
     names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
     cells = [found.to_pylist() for n in names if (found := opened.column(n)) is not None]
-    rows = zip(*cells, strict=True) if cells else iter([()] * opened.rows)
-    joined = ("\x1f".join("" if c is None else f"={c}" for c in row).encode() for row in rows)
-    return np.array([int.from_bytes(hashlib.blake2b(j, digest_size=8).digest(), "little") for j in joined], np.uint64)
+    seen: Counter[str] = Counter()
+    out = np.zeros(opened.rows, np.uint64)
+    for row, values in enumerate(zip(*cells, strict=True)):
+        word = "\x1f".join("" if v is None else f"={v}" for v in values)
+        seen[word] += 1
+        out[row] = int.from_bytes(hashlib.blake2b(f"{seen[word]}{word}".encode(), digest_size=8).digest(), "little")
+    return out
 
 
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
-    """The part of each row as the split column says; None without one. Raises ConfigError where nothing is to learn."""
+    """The part of each row as the split column says; None without one."""
     words = opened.column(job.split)
     if words is None or job.split is None:
         return None
-    parts = splits.given(words, job.split)
-    if not (parts == "train").any():
-        raise ConfigError(f"training rows in split column {job.split!r}", "none", "mark some rows train")
-    return parts
+    return splits.given(words, job.split)
 
 
 def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
     """What to say of rows whose class training never saw."""
     if not isinstance(task, Classify):
         return []
-    strange = [v for v in labels.take(pa.array(rows)).to_pylist() if v is not None and v not in set(task.classes)]
+    seen = {c for c, count in zip(task.classes, task.config["counts"], strict=True) if count}
+    strange = [v for v in labels.take(pa.array(rows)).to_pylist() if v is not None and v not in seen]
     if not strange:
         return []
     names = ", ".join(map(repr, sorted(set(strange))[:5]))

@@ -9,19 +9,21 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from xmodal.answer import Answer, Member, present, to_bits
+from xmodal.errors import ConfigError
 from xmodal.experts import EXPERTS
 from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.features.extractors import Extractor
-from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, Training, registered, registry
+from xmodal.fusion import FUSIONS
+from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
 from xmodal.splits import carve, folds
 from xmodal.tasks import Task
@@ -92,32 +94,43 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
     """Singles of every input, then joints. Raw encoders from scratch take part from `training.small` rows on, or where
     --encoder asks for them."""
     found: list[Candidate] = []
+    described = registry("descriptors", DESCRIPTORS)
+    classic = {k: i for k, i in inputs.items() if i.modality in described}
 
     def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
-        training = {f: v for f, v in asdict(job.training).items() if v != getattr(Training(), f)}
-        deep: dict[str, Json] = {"kind": network, "fusion": job.fusion or "transformer", "training": training}
+        deep: dict[str, Json] = {"kind": network, "fusion": job.fusion or "transformer", "training": dict(job.training)}
         found.append(Candidate(name, kind, some, deep if network else {}, to_bits(inputs, some)))
 
     def is_raw(one: Input) -> bool:
-        forced = one.encoder is not None
-        return (n >= job.training.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
+        forced = one.encoder is not None or one.modality not in described
+        return (n >= job.trained.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
 
     for key, one in inputs.items():
-        if one.modality in registry("descriptors", DESCRIPTORS):
+        if one.modality in described:
             add(f"{one.name}.linear", "linear", {key: one})
         if one.modality == "table":
             add(f"{one.name}.boosted", "boosted", {key: one})
-        if is_raw(one):
+        if is_raw(one) and (one.encoder is None or choose(one, "raw") == one.encoder):
             add(f"{one.name}.{choose(one, 'raw')}", "deep", {key: one}, "raw")
     if len(inputs) > 1:
-        add("joint.linear", "linear", inputs)
-        if task.width <= CLASSES:
-            add("joint.boosted", "boosted", inputs)
-        add("joint.forest", "forest", inputs)
+        for kind in ("linear", "boosted", "forest"):
+            if len(classic) > 1 and (kind != "boosted" or task.width <= CLASSES):
+                add(f"joint.{kind}", kind, classic)
         add("fusion.descriptor", "deep", inputs, "descriptor")
         if any(map(is_raw, inputs.values())):
             add("fusion.raw", "deep", inputs, "raw")
+    for kind in registry("experts", EXPERTS).keys() - EXPERTS.keys():
+        add(f"{'joint' if len(inputs) > 1 else one.name}.{kind}", kind, inputs)
     return found
+
+
+def check_names(job: Job, inputs: Mapping[Key, Input]) -> None:
+    """Raises ConfigError for a fusion that isn't known, or an encoder that cannot read its input."""
+    registered("fusions", FUSIONS, job.fusion or "transformer")
+    for one in inputs.values():
+        if one.encoder is not None and one.modality not in (reads := encoder_class(one.encoder).modality):
+            got = f"{one.encoder!r}, which reads {', '.join(sorted(reads))}"
+            raise ConfigError(f"an encoder of {one.modality} for input {one.name!r}", got, "give another --encoder")
 
 
 def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extractor]]:
@@ -161,7 +174,7 @@ class Race:
     def run(self, train: Rows, valid: Rows | None) -> Outcome:
         """Train, score, pool, correct, keep, refit."""
         rows = train if valid is None else np.sort(np.concatenate([train, valid]))
-        small = len(rows) < self.job.training.small
+        small = len(rows) < self.job.trained.small
         entries = [Entry(c) for c in candidates(self.job, self.task, self.inputs, len(rows))]
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
@@ -177,7 +190,7 @@ class Race:
 
     def fold(self, rows: Rows) -> np.ndarray:
         """The fold of each row; fewer folds where there are fewer groups."""
-        count = min(self.job.training.folds, max(2, len(np.unique(self.groups[rows]))))
+        count = min(self.job.trained.folds, max(2, len(np.unique(self.groups[rows]))))
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
     def lap(self, entries: list[Entry], train: Rows, scored: Rows, at: np.ndarray, views: Sequence[int], lap: tuple[int, int]) -> None:
@@ -242,7 +255,7 @@ class Race:
         offset_BC = np.zeros((len(self.groups), self.task.width))
         offset_BC[scored] = pool.add(scores, full)
         race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
-        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean"}
+        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean", "training": dict(self.job.training)}
         entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
         for f in range(count := int(fold_Q.max()) + 1):
             race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (f, count))

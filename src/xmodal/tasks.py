@@ -179,7 +179,7 @@ class Regress(Task):
         return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
 
     def recount(self, train: pa.Array) -> Regress:
-        return self.fit(train)
+        return self.fit(train) if len(train.drop_null().unique()) > 1 else self
 
     def pool(self, score: np.ndarray) -> np.ndarray:
         mean, deviation = self.scale

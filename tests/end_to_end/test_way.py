@@ -172,3 +172,47 @@ def test_infinite_numbers_are_missing_and_an_infinite_target_is_an_error(table):
     assert np.isfinite(learner.predict_proba(rows)).all() and any("row 4" in w for w in learner.report["warnings"])
     with pytest.raises(TargetError, match="row 4"):
         Learner(target="size", kind="regress").fit(rows)
+
+
+QUICK = {"epochs": 2, "minimum": 1, "folds": 2}
+
+
+def test_rows_without_a_value_teach_a_regression_nothing(table):
+    rows = table[1][["story", "size", "value"]].copy()
+    rows.loc[::2, "value"] = np.nan
+    report = Learner(target="value", training=QUICK).fit(rows).report
+    assert sum(report["parts"].values()) == 45 and any("45 rows have no label" in w for w in report["warnings"])
+
+
+def test_a_part_is_found_again_whatever_repeats(table):
+    rows = table[1][["shop", "size", "label"]].assign(size=1.0, patient=np.arange(90) // 3)
+    for roles in ({"ignore": "patient"}, {"id": "patient"}):  # equal rows; ids that are not unique
+        learner = Learner(target="label", training=QUICK, **roles).fit(rows)
+        assert learner.evaluate(rows, part="test")["rows"] == learner.report["parts"]["test"]
+
+
+def test_a_table_of_test_rows_alone_can_be_scored(table):
+    rows = table[1][["story", "size", "label"]].assign(part=["train"] * 60 + ["test"] * 30)
+    learner = Learner(target="label", split="part", training=QUICK).fit(rows)
+    assert learner.evaluate(rows[60:], part="test") == learner.evaluate(rows, part="test")
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        ({"encoder": {"story": "cnn"}}, "an encoder of text"),
+        ({"fusion": "transfromer", "use": "size"}, "did you mean 'transformer'"),
+        ({"device": "gpu"}, "device auto, cpu or cuda"),
+        ({"seed": -1}, "a seed from 0"),
+        ({"training": {"epoch": 3}}, "did you mean 'epochs'"),
+    ],
+)
+def test_wrong_choices_are_told_before_anything_is_trained(table, roles, says):
+    with pytest.raises(ConfigError, match=says):
+        Learner(target="label", **roles).fit(table[0])
+
+
+def test_a_column_that_is_almost_empty(table):
+    rows = table[1][["size", "label"]].assign(rare=np.where(np.arange(90) == 4, 3.0, np.nan), day=["2024-01-02"] + [""] * 89)
+    learner = Learner(target="label", training=QUICK).fit(rows)
+    assert np.isfinite(learner.predict_proba(rows)).all()

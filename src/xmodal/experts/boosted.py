@@ -30,6 +30,7 @@ class Boosted(Classic):
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """STEP rounds at a time until `valid` gets no better, or exactly `budget.epochs`."""
         x_BF, y_B = self.matrix(data, rows), self.target(data, rows)
+        x_BF[:, np.isnan(x_BF).all(0)] = 0.0  # the library cannot bin a column without values
         classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
         if len(classes) == 1:
             self.arrays, self.config = {"classes": classes}, {}

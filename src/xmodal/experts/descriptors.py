@@ -176,7 +176,7 @@ class PlainDescriptor(Descriptor):
 def numbers(column: FeatureColumn) -> np.ndarray:
     """Numbers and dates side by side, [U, P]; infinite ones count as missing."""
     x_UP = np.concatenate([np.asarray(column.dense[name], np.float64) for name in ("number", "date")], 1)
-    return np.where(np.isfinite(x_UP), x_UP, np.nan)
+    return np.where(np.isfinite(x_UP), np.clip(x_UP, -1e150, 1e150), np.nan)
 
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {"text": TextDescriptor, "image": ImageDescriptor, "table": PlainDescriptor}
