@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xmodal.errors import ArtefactError
+from xmodal.errors import ArtefactError, ConfigError
 from xmodal.files import check_manifest, read_json, swap_folder, write_beside, write_json, write_manifest
 
 
@@ -82,3 +82,27 @@ def test_manifest_sees_every_harm(tmp_path: Path, harm: str) -> None:
         (tmp_path / ("manifest.json" if harm == "manifest" else "sub/weights")).unlink()
     with pytest.raises(ArtefactError, match="manifest" if harm == "manifest" else "sub/weights"):
         check_manifest(tmp_path)
+
+
+def test_manifest_lists_all_but_hidden_files(tmp_path: Path) -> None:
+    (tmp_path / "weights").touch()
+    write_manifest(tmp_path)
+    (tmp_path / ".DS_Store").touch()
+    check_manifest(tmp_path)
+    (tmp_path / "more").touch()
+    with pytest.raises(ArtefactError, match="not saved"):
+        check_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(ArtefactError, match="hashes"):
+        check_manifest(tmp_path)
+
+
+def test_the_working_folder_is_not_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "..", "../here", "in/.."):
+        with pytest.raises(ConfigError, match="working folder"), swap_folder(Path(name)):
+            pass
+    with swap_folder(Path("in/../model")) as new:
+        (new / "file").touch()
+    assert sorted(p.name for p in Path().iterdir()) == ["in", "model"]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pyarrow import feather, parquet
 
 from xmodal import table as module
@@ -159,6 +160,24 @@ def test_states_of_numbers_and_dates() -> None:
     value, state = Reading("d", "date").parse(column)
     assert state.tolist() == [0, 0, 1, 2, 2]
     assert value[1].as_py() == 0
+
+
+def test_gaps_of_every_library_are_one() -> None:
+    gaps = [None, math.nan, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), ""]
+    for modality in ("number", "date", "category", "text", "image"):
+        assert {Reading("c", modality).cell(gap)[1] for gap in gaps} == {State.MISSING}, modality
+    assert read_table([{"a": 1}, {"a": "x"}, {"a": pd.NA}]).data.column("a").to_pylist() == ["1", "x", None]
+    assert Reading("c", "date").cell(np.datetime64("1970-01-02")) == (86400, State.PRESENT)
+    assert Reading("c", "category").cell(np.float32(2)) == ("2", State.PRESENT)
+
+
+@pytest.mark.parametrize("cell", [np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4)), {1, 2}, object()])
+@pytest.mark.parametrize("modality", ["number", "date", "category", "text", "image"])
+def test_an_object_in_a_cell_is_an_error(cell: object, modality: str) -> None:
+    with pytest.raises(TableError, match=rf"a path.*{type(cell).__name__} in column 'c'.*bytes of its file"):
+        Reading("c", modality).cell(cell)
+    with pytest.raises(TableError, match="in column 'c'"):
+        read_table([{"c": "one"}, {"c": cell}])
 
 
 def test_a_column_that_is_not_there_is_missing() -> None:

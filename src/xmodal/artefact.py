@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from xmodal.answer import Answer, Member, to_bits
@@ -15,19 +17,22 @@ from xmodal.batch import View
 from xmodal.errors import ArtefactError
 from xmodal.experts import EXPERTS
 from xmodal.features.column import Fitted
-from xmodal.files import check_manifest, read_json, swap_folder, write_json, write_manifest
+from xmodal.files import MANIFEST, check_manifest, read_json, swap_folder, write_json, write_manifest
 from xmodal.job import MAIN, Input, Job, Json, registered
 from xmodal.pool import Pool
 from xmodal.table import Reading
 from xmodal.tasks import TASKS
 
 FORMAT = 1
+# What parts raise that are restored from other values than `save` wrote; RuntimeError: torch, for weights of another shape.
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError)
 README = """# A model trained by xmodal
 
 Target: `{target}` ({kind}). Inputs: {inputs}. Verdict: **{outcome}**.
 
     xmodal predict {folder} new.csv --proba --out predictions.csv
 
+Files named in `new.csv` are looked for beside it, or under `--media-root`.
 `config.json`: how columns are read, and the pool. `experts/`: one folder an expert. `report.json`: what was measured.
 `manifest.json`: the SHA-256 of every file, checked when the model is loaded.
 """
@@ -56,8 +61,11 @@ def write_fitted(fitted: Fitted, folder: Path) -> None:
 
 
 def read_fitted(folder: Path) -> Fitted:
-    """Inverse of `write_fitted`."""
+    """Inverse of `write_fitted`. Raises ArtefactError for names of files that it doesn't write."""
     plain = read_json(folder / "config.json")
+    for file in plain["files"].values():
+        if not re.fullmatch("file-[0-9]+", file):
+            raise ArtefactError("files named file-NUMBER", f"{file!r} in {folder}", "trust no such model: fit it again")
     files = {name: (folder / file).read_bytes() for name, file in plain["files"].items()}
     return Fitted(plain["config"], load_file(folder / "model.safetensors"), files)
 
@@ -92,19 +100,32 @@ def save(model: Model, folder: Path, version: str) -> None:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether the folder is one of ours."""
-    return (folder / "manifest.json").is_file() and (folder / "config.json").is_file()
+    """Whether the folder is one of ours, of whatever format."""
+    try:
+        found = read_json(folder / "config.json")
+    except ArtefactError:
+        return False
+    return (folder / MANIFEST).is_file() and isinstance(found, dict) and {"format", "version", "job", "members"} <= found.keys()
 
 
 def load(folder: Path) -> Model:
     """Read the folder. Raises ArtefactError where it is no model, damaged, incomplete or from a newer version."""
-    if not is_model(folder):
+    if not (folder / MANIFEST).is_file():
         raise ArtefactError("a model folder", f"{folder}, which has no manifest.json", "give the folder that `fit --out` wrote")
     found = read_json(folder / "config.json")
-    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
-        do = f"install xmodal {found.get('version')} or newer"
-        raise ArtefactError(f"a model of format {FORMAT} or older", f"format {found['format']} in {folder}", do)
+    number = found.get("format") if isinstance(found, dict) else None
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        do = f"install xmodal {found.get('version')} or newer" if number in range(FORMAT + 1, 10**6) else "give another folder"
+        raise ArtefactError(f"a model of format {FORMAT} or older", f"format {number!r} in {folder}", do)
     check_manifest(folder)
+    try:
+        return restored(folder, found)
+    except DAMAGE as e:
+        raise ArtefactError(f"a model in {folder} as `fit` writes it", f"{type(e).__name__}: {e}", "fit it again") from e
+
+
+def restored(folder: Path, found: dict[str, Any]) -> Model:
+    """What config.json describes. Media are read where the caller says: a model must not open folders."""
     inputs = {i["key"]: as_input(i) for i in found["inputs"]}
     view = View(MAIN, frozenset(inputs))
     task: Any = TASKS[found["task"]["kind"]](found["task"]["name"], (view,), Fitted(found["task"]["fitted"]))
@@ -117,7 +138,7 @@ def load(folder: Path) -> Model:
     readings = {r["column"]: Reading(**r) for r in found["readings"]}
     rows = {name: numbers[name] for name in ("identity", "part")}
     report = read_json(folder / "report.json")
-    return Model(Job.from_json(found["job"]), readings, Reading(**found["target"]), answer, report, rows)
+    return Model(replace(Job.from_json(found["job"]), media_root=()), readings, Reading(**found["target"]), answer, report, rows)
 
 
 def as_input(plain: dict[str, Any]) -> Input:
@@ -128,6 +149,6 @@ def as_input(plain: dict[str, Any]) -> Input:
 def read_member(folder: Path, number: int, plain: dict[str, Any], task: Any, inputs: Mapping[str, Input]) -> Member:
     """One expert of the pool."""
     kind, mine = plain["expert"], {k: inputs[k] for k in plain["inputs"]}
-    fitted = read_fitted(folder / "experts" / f"{number:02d}-{kind}")
-    expert = registered("experts", EXPERTS, kind).restore({task.name: task}, mine, fitted)
+    known = registered("experts", EXPERTS, kind)  # before its name becomes part of a path
+    expert = known.restore({task.name: task}, mine, read_fitted(folder / "experts" / f"{number:02d}-{kind}"))
     return Member(plain["name"], expert, to_bits(inputs, mine))

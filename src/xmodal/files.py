@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import ArtefactError
+from xmodal.errors import ArtefactError, ConfigError
 
 MANIFEST = "manifest.json"
 
@@ -44,9 +44,18 @@ def write_beside(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
+def swappable(path: Path) -> Path:
+    """The real path of a folder that another may replace. Raises ConfigError for one that the caller is in."""
+    path, here = path.resolve(), Path.cwd()
+    if path in (here, *here.parents):
+        raise ConfigError("a folder that can be replaced as a whole", f"{path}, the working folder or one above it", "name a folder in it")
+    return path
+
+
 @contextlib.contextmanager
 def swap_folder(path: Path) -> Iterator[Path]:
     """A temporary folder. It takes `path`'s place when the block ends well; else all stays as it was."""
+    path = swappable(path)
     new, old = beside(path), beside(path)
     new.mkdir(parents=True)
     try:
@@ -84,14 +93,15 @@ def read_json(path: Path) -> Any:
     """Raises ArtefactError if the file is missing or is not JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ArtefactError(f"JSON in {path}", str(e), "save it again") from e
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in the folder but the manifest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    """SHA-256 of every file in the folder but the manifest and hidden ones, which systems leave and nothing of ours reads."""
+    names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    shown = (n for n in names if not any(part.startswith(".") for part in n.parts))
+    return {n.as_posix(): hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in shown}
 
 
 def write_manifest(folder: Path) -> None:
@@ -100,9 +110,11 @@ def write_manifest(folder: Path) -> None:
 
 
 def check_manifest(folder: Path) -> None:
-    """Raises ArtefactError unless every file of the manifest is there, unchanged."""
-    found = hashes(folder)
-    for name, wanted in read_json(folder / MANIFEST).items():
-        if found.get(name) != wanted:
-            came = "other content" if name in found else "no such file"
+    """Raises ArtefactError unless just the files of the manifest are there, unchanged."""
+    found, wanted = hashes(folder), read_json(folder / MANIFEST)
+    if not isinstance(wanted, dict):
+        raise ArtefactError(f"hashes by file in {folder / MANIFEST}", type(wanted).__name__, "copy the whole folder again")
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            came = ("other content" if name in wanted else "a file that was not saved") if name in found else "no such file"
             raise ArtefactError(f"the file {name} of {folder} as it was saved", came, "copy the whole folder again")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import datetime
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ GAPS = ("na", "n/a", "null", "nan", "none", "-")  # in any case; in columns othe
 NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI]nf(?:inity)?)")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9:]+)?)?")
 WHOLE = r"(-?(?:0|[1-9][0-9]*))\.0+"  # "1.0" is the name "1"
+CELLS = (str, bytes, int, float, Decimal, np.generic, os.PathLike, datetime.date, datetime.time, datetime.timedelta, list, tuple, dict)
 BLOCK = 16 * 2**20  # bytes; a cell must fit into one
 
 
@@ -60,15 +63,15 @@ def read_table(source: Any) -> Table:
     else:
         names = list(dict.fromkeys(name for row in source for name in row))
         columns = [[row.get(name) for row in source] for name in names]
-    return Table(pa.table([array(column) for column in columns], names=names), "the rows")
+    return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the rows")
 
 
-def array(values: Any) -> pa.Array:
-    """The values of one column; a mixture of types becomes text."""
+def array(values: Any, name: str) -> pa.Array:
+    """The values of one column; a mixture of types becomes text. Raises TableError for objects."""
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([text_of(v) for v in values], pa.string())
+        return pa.array([text_of(checked(v, name)) for v in values], pa.string())
 
 
 def read_file(path: Path) -> Table:
@@ -110,6 +113,18 @@ def read_csv(path: Path) -> pa.Table:
     if data.num_rows and "\n" in data.column(len(names) - 1)[-1].as_py() and path.read_bytes().count(b'"') % 2:
         raise TableError("a closing quotation mark", f"none for the last cell of row {data.num_rows} in {path}", "close it")
     return data
+
+
+def checked(cell: Any, column: str) -> Any:
+    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT. Raises TableError for objects."""
+    if cell is None or type(cell).__name__ == "NAType":
+        return None
+    if not isinstance(cell, CELLS):
+        do = "convert it (a picture: give its path or the bytes of its file)"
+        raise TableError("text, bytes, a path, a number, a date or None", f"a {type(cell).__name__} in column {column!r}", do)
+    if isinstance(cell, np.datetime64):
+        return cell.astype("M8[us]").item()
+    return None if cell != cell else cell
 
 
 def text_of(cell: Any) -> str | None:
@@ -175,11 +190,12 @@ class Reading:
     def cell(self, cell: Any) -> tuple[Any, State]:
         """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
         for a gap, BROKEN for other words and for infinities."""
+        cell = checked(cell, self.column)
         if self.modality in ("category", "text"):
             cell = text_of(cell)
         measure = MEASURES.get(self.modality)
         text = cell.strip() if isinstance(cell, str) else cell
-        if text in (None, "") or text != text or (measure and str(text).lower() in self.options.get("gaps", GAPS)):  # type: ignore[operator]
+        if text in (None, "") or (measure and str(text).lower() in self.options.get("gaps", GAPS)):  # type: ignore[operator]
             return np.nan if measure else None, State.MISSING
         if measure is None:
             return cell, State.PRESENT

@@ -94,6 +94,42 @@ def test_what_is_unfinished_is_not_there_and_goes(tmp_path: Path) -> None:
     assert fresh.exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, full, real = Store(tmp_path), Path("/dev/full"), Path.open
+    add(store, *range(100))
+    add(store, *range(100, 200))
+    monkeypatch.setattr(module.tempfile, "TemporaryFile", lambda **_: full.open("w+b"))
+    monkeypatch.setattr(Path, "open", lambda path, *mode, **more: real(full if path.suffix == ".npy" else path, *mode, **more))
+    for action in (lambda: check(store, 5, 150), lambda: store.merge(SPEC), lambda: add(store, 300)):
+        with pytest.raises(OSError, match="No space left"):
+            action()
+    monkeypatch.undo()
+    assert not list((tmp_path / SPEC.digest).glob(".*"))
+    check(store, *range(200))
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "lose", "zero", "manifest", "list"])
+def test_a_damaged_pack_is_put_aside_and_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str) -> None:
+    store = Store(tmp_path)
+    add(store, *range(50))
+    add(store, 100)
+    pack = next(iter(store.packs(SPEC)))
+    x, whole = pack / "x.npy", (pack / "x.npy").read_bytes()
+    if harm in ("manifest", "list"):
+        (pack / "manifest.json").write_text({"manifest": '{"cells": 5', "list": "[]"}[harm])
+    elif harm == "lose":
+        x.unlink()
+    else:
+        x.write_bytes({"cut": whole[:-8], "empty": b"", "zero": bytes(len(whole))}[harm])
+    assert store.has(SPEC, digests(3, 100)).sum() == 1
+    assert "damaged" in caplog.text and not pack.exists()
+    caplog.clear()
+    add(store, *range(50))
+    check(store, *range(50), 100)
+    assert not caplog.text
+
+
 def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XMODAL_CACHE", str(tmp_path))
     assert Store().root == tmp_path / "features"

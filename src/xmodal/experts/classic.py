@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from xmodal.errors import ArtefactError
 from xmodal.experts.base import Data, Expert, Settings, states
 from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
 from xmodal.features.column import FeatureColumn, Fitted
@@ -18,6 +19,7 @@ from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, registered
 from xmodal.tasks import Prediction, Task
 
 Nodes = Mapping[str, np.ndarray]
+NODES = ("feature", "threshold", "missing", "left", "right")  # arrays with an entry a node
 COLUMNS = 100  # of a tree's matrix: more cost boosting minutes
 
 
@@ -32,6 +34,7 @@ class Classic(Expert):
         self.parts: dict[Key, Fitted] = {}
         self.config: dict[str, Json] = {}
         self.arrays: dict[str, np.ndarray] = {}
+        self.reads = 0  # columns that restored trees need
 
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Learn on the labelled ones of `rows`; the round that `valid` prefers, or exactly `budget.epochs`."""
@@ -62,6 +65,9 @@ class Classic(Expert):
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}
         model = fitted.part("model")
         expert.config, expert.arrays = model.config, model.arrays
+        if "root" in model.arrays:
+            check(model.arrays)
+            expert.reads = int(model.arrays["feature"].max()) + 1
         return expert
 
     def reader(self, key: Key) -> type[Descriptor]:
@@ -99,7 +105,10 @@ class Classic(Expert):
 
     def matrix(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         """The blocks side by side, as trees read them, [B, F]."""
-        return np.concatenate(self.blocks(data, rows, hide), 1)
+        x_BF = np.concatenate(self.blocks(data, rows, hide), 1)
+        if x_BF.shape[1] < self.reads:
+            raise ArtefactError(f"trees over {x_BF.shape[1]} columns", f"trees that read column {self.reads}", "fit the model again")
+        return x_BF
 
     def loss(self, data: Data, rows: Rows) -> float:
         """Mean log-loss or squared error; 0 where nothing is labelled."""
@@ -141,6 +150,21 @@ def pack(trees: Sequence[Nodes]) -> dict[str, np.ndarray]:
         "right": np.where(leaf, np.cumsum(leaf) - 1, joined["right"] + shift).astype(np.int32),
         "value": joined["value"][leaf],
     }
+
+
+def check(nodes: Nodes) -> None:
+    """Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no index leads out of an array."""
+    root, left, right, feature = (nodes[name].astype(np.int64) for name in ("root", "left", "right", "feature"))
+    count = len(left)
+    ends = np.append(root[1:], count)
+    whole = len(root) > 0 and root[0] == 0 and (root < ends).all() and {nodes[n].shape for n in NODES} == {(count,)}
+    if whole:
+        at, end = np.arange(count), np.repeat(ends, ends - root)
+        leaf = left == at
+        inner = (np.minimum(left, right) > at) & (np.maximum(left, right) < end)
+        whole = (leaf | inner).all() and np.array_equal(right[leaf], np.arange(len(nodes["value"])))
+    if not whole or feature.min() < 0:
+        raise ArtefactError("trees whose nodes lead to leaves", "some that lead elsewhere", "trust no such model: fit it again")
 
 
 def walk(nodes: Nodes, x_BF: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -15,9 +16,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.features.column import Spec
 from xmodal.files import beside, swap_folder, write_json
@@ -25,6 +27,8 @@ from xmodal.files import beside, swap_folder, write_json
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
 STEP = 4096  # rows copied at once, so that a merge needs little memory
+# What NumPy and JSON raise on files that are cut or overwritten.
+DAMAGE = (FileNotFoundError, ValueError, EOFError, LookupError, TypeError)
 Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
 
 
@@ -68,12 +72,10 @@ class Store:
                 return {name: pack[name] for name in empty}
         if not len(digest_U):
             return dict(empty)
-        out: dict[str, np.ndarray] = {}
-        for name, array in empty.items():
-            with tempfile.TemporaryFile(dir=self.root) as file:
-                out[name] = np.memmap(file, array.dtype, "w+", shape=(len(digest_U), *array.shape[1:]))
-        fill(out, packs, digest_U)
-        return out
+        with contextlib.ExitStack() as stack:
+            files = {name: stack.enter_context(tempfile.TemporaryFile(dir=self.root)) for name in empty}
+            copy(packs, digest_U, files)
+            return {n: np.memmap(files[n], a.dtype, "r", shape=(len(digest_U), *a.shape[1:])) for n, a in empty.items()}
 
     def merge(self, spec: Spec) -> None:
         """One file a feature again, except that a pack more than twice as large as all smaller ones stays as it is."""
@@ -92,20 +94,30 @@ class Store:
 
     def _write(self, spec: Spec, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
         """A pack of these cells out of others, whole or not at all."""
-        shapes = {n: (a.dtype, (len(digest_U), *a.shape[1:])) for n, a in packs[0].items() if n != "digest"}
         with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as new:
             np.save(new / "digest.npy", digest_U, allow_pickle=False)
-            mapped = {name: open_memmap(new / f"{name}.npy", "w+", *shape) for name, shape in shapes.items()}
-            fill(mapped, packs, digest_U)
-            for array in mapped.values():
-                array.flush()
-            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(mapped)})
+            with contextlib.ExitStack() as stack:
+                files = {name: stack.enter_context((new / f"{name}.npy").open("wb")) for name in packs[0] if name != "digest"}
+                for name, file in files.items():
+                    kind, shape = packs[0][name].dtype, (len(digest_U), *packs[0][name].shape[1:])
+                    write_array_header_1_0(file, {"descr": dtype_to_descr(kind), "fortran_order": False, "shape": shape})
+                copy(packs, digest_U, files)
+            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(files)})
 
 
 def opened(path: Path) -> Pack:
-    """A pack's arrays, mapped. Raises FileNotFoundError if it has been merged away."""
-    names = ["digest", *json.loads((path / "manifest.json").read_text())["features"]]
-    return {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    """A pack's arrays, mapped. Raises FileNotFoundError if it has been merged away, or is damaged and so put aside."""
+    try:
+        plain = json.loads((path / "manifest.json").read_text())
+        pack = {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("digest", *plain["features"])}
+        if any(len(array) != plain["cells"] for array in pack.values()):
+            raise ValueError("its arrays have other lengths than its manifest says")
+        return pack
+    except DAMAGE as e:
+        with contextlib.suppress(FileNotFoundError):  # merged away, or put aside by another process
+            path.rename(beside(path))
+            logging.getLogger(__name__).warning("stored features in %s are damaged and are made again: %s", path, e)
+        raise FileNotFoundError(path) from e
 
 
 def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,14 +126,18 @@ def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return at_U, pack["digest"][at_U] == digest_U
 
 
-def fill(out: Mapping[str, np.ndarray], packs: Sequence[Pack], digest_U: np.ndarray) -> None:
-    """Copy these cells' features out of the packs to their places. Raises FileNotFoundError if one is in none of them."""
-    found_U = np.zeros(len(digest_U), bool)
-    for pack in packs:
-        at_U, there_U = located(pack, digest_U)
-        found_U |= there_U
-        for some in np.split(np.flatnonzero(there_U), range(STEP, int(there_U.sum()), STEP)):
-            for name, array in out.items():
-                array[some] = pack[name][at_U[some]]
-    if not found_U.all():
-        raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
+def copy(packs: Sequence[Pack], digest_U: np.ndarray, files: Mapping[str, IO[bytes]]) -> None:
+    """Append these cells' features, out of the packs, to the files: written, not mapped, as a full disk kills who writes to a mapped file.
+    Raises FileNotFoundError if a cell is in none of the packs."""
+    for start in range(0, len(digest_U), STEP):
+        some = digest_U[start : start + STEP]
+        found = [(pack, *located(pack, some)) for pack in packs]
+        if not np.any([there for *_, there in found], 0).all():
+            raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
+        for name, file in files.items():
+            rows = np.empty((len(some), *packs[0][name].shape[1:]), packs[0][name].dtype)
+            for pack, at, there in found:
+                rows[there] = pack[name][at[there]]
+            file.write(rows.data)
+    for file in files.values():
+        file.flush()
