@@ -45,7 +45,8 @@ class Recorder:
 
     def __init__(self, **roles):
         self.job = Job.from_json({**Job().to_json(), **roles})
-        self.model = types.SimpleNamespace(answer=types.SimpleNamespace(task=types.SimpleNamespace(name="label")))
+        answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"))
+        self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
         self.made.append(self)
 
     def fit(self, source, progress):
@@ -222,6 +223,8 @@ def test_a_row_from_standard_input(run):
     found = run("predict", "m", "--proba", stdin='{"id": 7, "x": 1, "y": null}')
     assert json.loads(found.stdout) == {"id": 7, "label": "yes", "probability_no": 0.1, "probability_yes": 0.9}
     assert found.exit_code == 0 and "warning" not in found.stderr
+    typo = run("predict", "m", stdin='{"id": 7, "pictur": "a.png"}')
+    assert typo.exit_code == 0 and "column 'pictur' is not read: did you mean 'picture'?" in typo.stderr
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3"])

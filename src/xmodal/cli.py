@@ -280,13 +280,18 @@ def predict(
 
     if out and out.suffix not in (".csv", ".parquet"):
         raise ConfigError("--out FILE.csv or FILE.parquet", str(out), "give one of these endings")
+    if out and not out.absolute().parent.is_dir():
+        raise ConfigError("--out in a folder that is there", str(out), "make the folder first")
     if table is None and (out or sys.stdin.isatty()):
         raise typer.BadParameter("give a table, or one row as JSON on standard input and no --out")
     learner = old_learner(model, media_root)
     target, classes = learner.model.answer.task.name, learner.classes
     if proba and classes is None:
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
-    rows = read_table(table or [row_given(sys.stdin.read())])
+    row = row_given(sys.stdin.read()) if table is None else {}
+    known = {*learner.job.id, target, *learner.model.readings}
+    warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
+    rows = read_table(table or [row])
     with progress_bar() as progress:
         prediction, notes = learner.predictions(rows, progress)
     warn(notes)
