@@ -121,7 +121,7 @@ def checked(cell: Any, column: str) -> Any:
         return None
     if not isinstance(cell, CELLS):
         do = "convert it (a picture: give its path or the bytes of its file)"
-        raise TableError("text, bytes, a path, a number, a date or None", f"a {type(cell).__name__} in column {column!r}", do)
+        raise TableError("text, bytes, a path, a number, a date or None", f"{type(cell).__name__} in column {column!r}", do)
     if isinstance(cell, np.datetime64):
         return cell.astype("M8[us]").item()
     return None if cell != cell else cell
