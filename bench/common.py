@@ -40,9 +40,12 @@ def at_most(name: str, figure: float, target: float, protocol: str, detail: Any 
 
 
 def commit() -> str:
-    """Of the source that is measured; a star: with changes."""
-    told = subprocess.run(["git", "describe", "--always", "--dirty=*"], cwd=HERE, capture_output=True, text=True, check=True)
-    return told.stdout.strip()
+    """Of the source that is measured; a star: with changes to it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=HERE.parent, capture_output=True, text=True, check=True).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("*" if git("status", "--porcelain", "--", "src", "bench/*.py", "constraints.txt") else "")
 
 
 def look(table: str, seed: int, figure: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from xmodal.answer import Answer, Member, to_bits
 from xmodal.batch import View
@@ -55,9 +55,14 @@ def write_fitted(fitted: Fitted, folder: Path) -> None:
     folder.mkdir(parents=True)
     names = {name: f"file-{number}" for number, name in enumerate(sorted(fitted.files))}
     write_json(folder / "config.json", {"config": fitted.config, "files": names})
-    save_file({name: np.ascontiguousarray(a) for name, a in fitted.arrays.items()}, folder / "model.safetensors")
+    write_arrays(fitted.arrays, folder)
     for name, file in names.items():
         (folder / file).write_bytes(fitted.files[name])
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    """As safetensors, with the rights that every new file gets (the library's own writer keeps others from reading)."""
+    (folder / "model.safetensors").write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
 
 
 def read_fitted(folder: Path) -> Fitted:
@@ -89,7 +94,7 @@ def save(model: Model, folder: Path, version: str) -> None:
     outcome = model.report.get("verdict") or {}
     with swap_folder(folder) as new:
         write_json(new / "config.json", config)
-        save_file({k: np.ascontiguousarray(v) for k, v in {**numbers, **model.rows}.items()}, new / "model.safetensors")
+        write_arrays({**numbers, **model.rows}, new)
         for number, member in enumerate(answer.members):
             write_fitted(member.expert.fitted(), new / "experts" / f"{number:02d}-{member.expert.name}")
         write_json(new / "report.json", model.report)

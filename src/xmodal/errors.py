@@ -44,8 +44,8 @@ class ConfigError(UserError):
 class MediaError(UserError):
     """One cell's bytes cannot be used. `reason`: a short sentence for counts and reports; `where`: column, row and file."""
 
-    def __init__(self, reason: str, got: str, do: str = "check the file") -> None:
-        super().__init__("a readable media file", f"{got} ({reason})", do)
+    def __init__(self, reason: str, got: str, do: str = "check the cell") -> None:
+        super().__init__("a readable cell", f"{got} ({reason})", do)
         self.reason, self.where = reason, got
 
 
