@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 from xmodal.answer import Answer, Member, to_bits
 from xmodal.batch import View
@@ -62,7 +63,7 @@ def write_fitted(fitted: Fitted, folder: Path) -> None:
 
 def write_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
     """As safetensors, with the rights that every new file gets (the library's own writer keeps others from reading)."""
-    (folder / "model.safetensors").write_bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+    (folder / "model.safetensors").write_bytes(to_bytes({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
 
 
 def read_fitted(folder: Path) -> Fitted:

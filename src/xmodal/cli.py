@@ -231,7 +231,8 @@ def fit(
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
     part = ("--part", "test") if found["parts"]["test"] else ()
     typer.echo(f"The model is in {out} ({size / 1e6:.1f} MB). Next:")
-    for command in ("evaluate", *part), ("predict", "--out", "predictions.csv"):
+    roots = [word for root in media_root for word in ("--media-root", str(root))]  # a model keeps none
+    for command in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
         typer.echo(f"  xmodal {shlex.join((command[0], str(out), str(table), *command[1:]))}")
 
 

@@ -20,6 +20,7 @@ from xmodal.errors import ConfigError, TargetError
 from xmodal.evaluate import Held, Judge
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, build_row
+from xmodal.files import swappable
 from xmodal.job import Budget, Job, Json, Progress, Rows
 from xmodal.media import Cell
 from xmodal.metrics import main_metric
@@ -255,6 +256,7 @@ def device_of(asked: str) -> str:
 
 def check_free(folder: Path, force: bool) -> None:
     """Raises ConfigError where saving there would overwrite something that isn't ours, or ours without `force`."""
+    folder = swappable(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not artefact.is_model(folder):
