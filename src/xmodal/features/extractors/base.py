@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -14,7 +15,7 @@ from xmodal.media import Raw
 
 
 @dataclasses.dataclass(frozen=True)
-class Extractor:
+class Extractor(ABC):
     """Its fields are its settings. Looked up by name in the worker: no torch, no state."""
 
     name: ClassVar[str]
@@ -30,10 +31,10 @@ class Extractor:
         return Spec(self.name, self.version, "pillow 1", json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     @property
+    @abstractmethod
     def empty(self) -> dict[str, np.ndarray]:
         """Every feature of no cell, [0, …]: its name, shape and type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def one(self, raw: Raw) -> dict[str, np.ndarray]:
         """The features of one cell."""
-        raise NotImplementedError
