@@ -10,7 +10,7 @@ import pyarrow as pa
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.job import Input, Job, Key
-from xmodal.prepare import load, new_task, open_new, parts_of
+from xmodal.prepare import asking, load, new_task, open_new, parts_of
 from xmodal.race import Candidate, extractors_of
 from xmodal.tasks import Task
 
@@ -33,8 +33,8 @@ def opened(path: Path, target: str, use: Sequence[str], settings: Mapping[str, A
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", "test")}
     task = new_task(found).fit(found.labels.take(pa.array(rows["train"])))
     one = Candidate("bench", "deep", found.inputs, dict(settings), (1 << len(found.inputs)) - 1)
-    loaded = load(found, extractors_of([one]), lambda stage, done, total: None)
-    return Opened(task, found.inputs, loaded.asking(task, found.labels, 0), rows)
+    features, _ = load(found, extractors_of([one]), lambda stage, done, total: None)
+    return Opened(task, found.inputs, asking(features, task, found.labels, 0), rows)
 
 
 def expert(table: Opened, settings: Mapping[str, Any]) -> Deep:
