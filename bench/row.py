@@ -35,7 +35,7 @@ def run() -> list[Row]:
         table = draw(folder, 2000, 0)
         Learner(target="label", split="split", use=["picture", "sentence"], media_root=[folder]).fit(table).save(folder / "model")
         learner = Learner.load(folder / "model")
-        predictor = Predictor(learner)
+        predictor = Predictor(learner, folder)
         cells = read_table(table).data.select(["picture", "sentence"]).slice(2000, ROWS).to_pylist()
         whole = median_ms(lambda i: predictor.row(cells[i]))
         answer = learner.model.answer

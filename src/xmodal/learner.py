@@ -22,7 +22,7 @@ from xmodal.experts.data import TableData
 from xmodal.features import Counts, build_row
 from xmodal.files import swappable
 from xmodal.job import Budget, Job, Json, Progress, Rows
-from xmodal.media import Cell
+from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.tasks import Classify, Prediction, Task
@@ -224,7 +224,8 @@ class Learner:
 
 
 class Predictor:
-    """One row at a time, built once: no Arrow, no store, no hashing.
+    """One row at a time, built once: no Arrow, no store, no hashing. Paths in a row are relative to `media_root`, else to
+    the learner's, else to the working folder.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"size": [1, 2, 3, 4] * 15, "kind": ["a", "b"] * 30, "label": ["x", "y"] * 30})
@@ -232,9 +233,9 @@ class Predictor:
     (1, 2)
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, media_root: str | Path | None = None) -> None:
         self.model = learner.model
-        self.media = prepare.media_of(learner.job, "")
+        self.media = prepare.media_of(learner.job, "") if media_root is None else Media((Path(media_root),))
         self.extractors = extractors_of(self.model.answer.members)
 
     def row(self, cells: Mapping[str, Cell]) -> dict[str, Prediction]:

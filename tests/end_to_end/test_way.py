@@ -8,7 +8,6 @@ import pytest
 
 from xmodal import Learner
 from xmodal.errors import ArtefactError, ConfigError, TargetError
-from xmodal.job import Job
 from xmodal.learner import Predictor
 
 
@@ -35,9 +34,7 @@ def test_saved_and_loaded_says_the_same(learner, table, tmp_path):
 def test_a_row_alone_equals_the_row_in_the_table(learner, table):
     path, rows = table
     whole = learner.predict_proba(path)
-    rooted = Learner(Job.from_json(learner.job.to_json()), media_root=[path.parent])
-    rooted._model = learner.model
-    predictor = Predictor(rooted)
+    predictor = Predictor(learner, path.parent)
     for row in (0, 7):
         cells = rows.iloc[row].to_dict()
         assert predictor.row(cells)["label"].score[0] == pytest.approx(whole[row], abs=1e-6)
