@@ -128,7 +128,7 @@ class ImageDescriptor(Descriptor):
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
-        x_UF = product(stacked(column) - fitted.arrays["mean"], fitted.arrays["components"])
+        x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
         return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
 
 

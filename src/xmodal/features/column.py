@@ -116,6 +116,13 @@ class Fitted:
             h.update(name.encode() + b"\0" + content)
         return h.hexdigest()
 
+    def wide(self, name: str) -> np.ndarray:
+        """An array in double precision, widened once an object."""
+        kept = self.__dict__.setdefault("_wide", {})
+        if name not in kept:
+            kept[name] = self.arrays[name].astype(np.float64)
+        return np.asarray(kept[name])
+
     @classmethod
     def merge(cls, parts: Mapping[str, Fitted], config: Mapping[str, Json]) -> Fitted:
         """Several fitted parts in one, each under its name. `part` takes one out again."""
