@@ -10,7 +10,9 @@ def run() -> list[Row]:
     crossed, given = [], []
     for seed in SEEDS:
         crossed.append(Learner(**ROLES, seed=seed).crossval(data("tweets_sentiment"), folds=5))
-        look("tweets_sentiment crossval", seed, target_of(crossed[-1])["metrics"]["accuracy"])
+        figure, alone = target_of(crossed[-1])["metrics"]["accuracy"], subset(crossed[-1], "text")["metrics"]["accuracy"]
+        look("tweets_sentiment crossval", seed, figure)
+        look("tweets_sentiment crossval, text alone", seed, alone)
         given.append(Learner(**ROLES, split="split", seed=seed).fit(data("tweets_sentiment")).report["answer"]["test"])
         look("tweets_sentiment given split", seed, given[-1]["metrics"]["accuracy"])
     answer = [target_of(one)["metrics"]["accuracy"] for one in crossed]

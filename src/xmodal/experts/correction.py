@@ -36,7 +36,7 @@ class Correction(Deep):
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "hybrid"
     fusion: ClassVar[str] = "mean"
     drop: ClassVar[float] = 0.3
-    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {"descriptor": {"decay": 0.3}}
+    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {"descriptor": {"decay": 0.3, "minimum": 5}}
 
     def build(self) -> Model:
         model = super().build()
