@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def change(path: Path, action: Callable[[Any], Any]) -> None:
 
 
 def test_a_model_names_no_folder_for_media(model: Path) -> None:
-    assert json.loads((model / "config.json").read_text("utf-8"))["job"]["media_root"] == ["/"]
-    assert Learner.load(model).job.media_root == ()
+    assert json.loads((model / "config.json").read_text("utf-8"))["job"]["media_root"] == []
+    change(model / "config.json", lambda c: c | {"job": c["job"] | {"media_root": ["/"], "table": "/etc/passwd"}})
+    assert Learner.load(model).job == replace(Learner.load(model).job, media_root=(), table=None)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../config.json", "file-", "file-0/../file-0", 3])

@@ -1,13 +1,17 @@
 """The command line against a learner that only records what it is asked; the whole way is in tests/end_to_end."""
 
 import csv
+import dataclasses
 import io
 import json
+import re
 import resource
 import shlex
 import subprocess
 import sys
+import tomllib
 import types
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +21,13 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from xmodal import cli
+from xmodal.encoders import ENCODERS
 from xmodal.errors import TargetError
+from xmodal.experts import EXPERTS
+from xmodal.features import Spec, Store
+from xmodal.fusion import FUSIONS
 from xmodal.job import Job
+from xmodal.modality import MODALITIES
 from xmodal.table import Table
 
 IDS = ["007", 'a "quoted" one', "two\nlines", " padded ", "ünï,code"]
@@ -44,7 +53,7 @@ class Recorder:
     classes: ClassVar = ["no", "yes"]
 
     def __init__(self, **roles):
-        self.job = Job.from_json({**Job().to_json(), **roles})
+        self.job = Job.from_json(roles)
         answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"))
         self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
         self.made.append(self)
@@ -111,7 +120,8 @@ def test_every_role_reaches_the_job(run):
     plain = "--group x --split x --fusion mean --metric accuracy --seed 3 --device cpu --id id --id x --use x --ignore a=b"
     found = job(run, "--target", "label", *plain.split(), "--media-root", "here", "--media-root", "there")
     assert found == Job(
-        target="label", group="x", split="x", fusion="mean", metric="accuracy", seed=3, device="cpu", id=("id", "x"), use=("x",),
+        table="table.csv", out="m", target="label", group="x", split="x", fusion="mean", metric="accuracy", seed=3, device="cpu",
+        id=("id", "x"), use=("x",),
         ignore=("a=b",), media_root=("here", "there"),
     )  # fmt: skip
 
@@ -141,7 +151,7 @@ def test_an_unknown_name_is_the_users_error_and_names_the_nearest(run):
     "arguments",
     [
         ["fit", "table.csv", "--out", "m"],
-        ["fit", "table.csv", "--target", "label"],
+        ["fit", "--target", "label"],
         ["fit", "table.csv", "--target", "label", "--out", "m", "--modality", "x"],
         ["crossval", "table.csv", "--target", "label", "--folds", "1"],
         ["predict", "m", "--out", "p.csv"],
@@ -181,6 +191,68 @@ def test_fit_ends_with_the_verdict_and_commands_ready_to_paste(run, tmp_path):
     assert "(1.5 MB)" in lines[-3] and "Verdict: pays: +0.4 [+0.3, +0.5] over table alone, 99 rows" in lines
     assert any("[b]picture " in line for line in lines), "names are no markup"
     assert any("all inputs " in line and "+0.4 [+0.3, +0.5]" in line for line in lines)
+
+
+def test_the_configuration_is_the_whole_job(run, tmp_path):
+    roles = ("--target", "label=classify", "--id", "id", "--modality", "x=number", "--seed", "3")
+    shown = run("config", "table.csv", *roles)
+    assert shown.exit_code == 0, shown.stderr
+    values = tomllib.loads(shown.stdout)
+    assert Job.from_json(values).to_json() == {**Job.from_json(values).to_json(), **values}, "every value is one of the job's"
+    assert {f.name for f in dataclasses.fields(Job)} - values.keys() == set(
+        re.findall("^# ([a-z_]+) = .none.$", shown.stdout, re.MULTILINE)
+    )
+    (tmp_path / "job.toml").write_text(shown.stdout, "utf-8")
+    assert run("fit", "--config", "job.toml", "--out", "m").exit_code == 0 and Recorder.made[-1].job == replace(
+        Job.from_json(values), out="m"
+    )
+    settings = ["training.epochs=3", "training.raw.rate=0.5", "seed=7", "modality.a.b=text", "use=x", "group=1"]
+    found = run("fit", "--config", "job.toml", "--seed", "8", *(w for s in settings for w in ("--set", s)))
+    assert found.exit_code == 0, found.stderr
+    made = Recorder.made[-1].job
+    assert made.seed == 8 and made.modality == {"x": "number", "a.b": "text"} and made.use == ("x",) and made.group == "1"
+    assert [made.training.descriptor.epochs, made.training.raw.epochs, made.training.raw.rate] == [3, 3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["training.epoch=3"], "did you mean 'epochs'?"),
+        (["training.epochs=many"], "expected: int for setting 'epochs'\ngot:      'many'"),
+        (["sed=3"], "did you mean 'seed'?"),
+        (["modality=3"], "for setting 'modality'"),
+    ],
+)
+def test_wrong_settings_are_named(run, settings, says):
+    found = run("fit", "table.csv", "--target", "label", "--out", "m", *(w for s in settings for w in ("--set", s)))
+    assert found.exit_code == 1 and says in found.stderr
+
+
+def test_a_configuration_that_is_no_toml_is_named_with_its_line(run, tmp_path):
+    (tmp_path / "job.toml").write_text("target = 'label'\nseed = = 3\n")
+    found = run("fit", "--config", "job.toml")
+    assert found.exit_code == 1 and "line 2" in found.stderr and "job.toml" in found.stderr
+
+
+def test_lists_have_a_line_each(run):
+    for kind, names in (("fusions", FUSIONS), ("encoders", ENCODERS), ("experts", EXPERTS), ("modalities", MODALITIES)):
+        found = run("list", kind)
+        assert [line.split()[0] for line in found.stdout.splitlines()] == sorted(names)
+        assert all(len(line.split()) > 3 for line in found.stdout.splitlines())
+    assert "'fusions'" in run("list", "fusion").stderr
+
+
+def test_stored_features_are_counted_checked_and_deleted(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XMODAL_CACHE", str(tmp_path))
+    spec, store = Spec("hog", 1, "pillow", "{}"), Store()
+    store.add(spec, np.array([b"a", b"b"], "S32"), {"x": np.ones((2, 3))})
+    store.add(spec, np.array([b"c"], "S32"), {"x": np.ones((1, 3))})
+    assert "3 cells" in run("cache", "size").stdout and "0 damaged" in run("cache", "verify").stdout
+    pack = next(p for p in tmp_path.glob("features/*/pack-*/x.npy") if p.stat().st_size < 160)
+    pack.write_bytes(pack.read_bytes()[:-1] + b"!")
+    assert "1 damaged" in run("cache", "verify").stdout and store.has(spec, np.array([b"a", b"c"], "S32")).tolist() == [True, False]
+    assert run("cache", "clear").exit_code == 0 and not store.sizes()
+    assert run("cache", "wipe").exit_code == 1
 
 
 def test_json_stands_alone(run):

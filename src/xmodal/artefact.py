@@ -87,7 +87,8 @@ def save(model: Model, folder: Path, version: str) -> None:
         "sets": np.array(sets, np.int64), "by_set": np.array([pool.by_set[s] for s in sets]).reshape(len(sets), len(members)),
     }  # fmt: skip
     config = {
-        "format": FORMAT, "version": version, "job": model.job.to_json(), "target": asdict(model.target),
+        "format": FORMAT, "version": version, "job": replace(model.job, table=None, out="model", media_root=()).to_json(),
+        "target": asdict(model.target),
         "readings": [asdict(r) for r in model.readings.values()], "inputs": [asdict(i) for i in answer.inputs.values()],
         "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
         "members": members, "order": list(answer.order),
@@ -144,7 +145,9 @@ def restored(folder: Path, found: dict[str, Any]) -> Model:
     readings = {r["column"]: Reading(**r) for r in found["readings"]}
     rows = {name: numbers[name] for name in ("identity", "part")}
     report = read_json(folder / "report.json")
-    return Model(replace(Job.from_json(found["job"]), media_root=()), readings, Reading(**found["target"]), answer, report, rows)
+    return Model(
+        replace(Job.from_json(found["job"]), table=None, media_root=()), readings, Reading(**found["target"]), answer, report, rows
+    )
 
 
 def as_input(plain: dict[str, Any]) -> Input:

@@ -7,6 +7,9 @@ output; progress and warnings go to standard error.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
+import inspect
 import json
 import os
 import shlex
@@ -22,32 +25,50 @@ from rich.console import Console
 
 from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
+from xmodal.job import Job, Training
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def several(metavar: str, text: str) -> Any:
-    """An option that may be given more than once."""
-    return typer.Option(default_factory=list, show_default=False, metavar=metavar, help=f"{text} Repeatable.")
-
-
 TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or Arrow file.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
-Target = Annotated[str, typer.Option(metavar="COL[=KIND]", help="Column to learn; KIND: classify or regress.")]
-Ids = Annotated[list[str], several("COL", "Names a row; never an input.")]
-Group = Annotated[str | None, typer.Option(metavar="COL", help="Rows with equal values are never divided.")]
-Split = Annotated[str | None, typer.Option(metavar="COL", help="Says train, val or test.")]
-Use = Annotated[list[str], several("COL", "Only these columns are inputs.")]
-Ignore = Annotated[list[str], several("COL", "Not an input.")]
-Modality = Annotated[list[str], several("COL|INPUT=KIND", "Read it so.")]
-Input = Annotated[list[str], several("NAME=PATTERN", "A named group of plain columns.")]
-Encoder = Annotated[list[str], several("INPUT|MODALITY=NAME", "Encode it so.")]
-Fusion = Annotated[str | None, typer.Option(metavar="NAME", help="Of the deep joint experts and the correction.")]
-Metric = Annotated[str | None, typer.Option(metavar="NAME", help="Reported first; decides whether mixing paid.")]
-Roots = Annotated[list[Path], several("DIR", "Where media lie; else beside the table.")]
-Seed = Annotated[int, typer.Option(help="Of every draw.")]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are trained.")]
+Roots = Annotated[list[Path], typer.Option(default_factory=list, show_default=False, metavar="DIR", help="Where media lie. Repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+TYPES: dict[str, Any] = {"str": str | None, "int": int | None, "float": float | None, "bool": bool | None}  # others: a list
+
+
+def option(field: Any) -> inspect.Parameter:
+    """Of a field of Job. None, or no value at all: not given."""
+    kind, flag = TYPES.get(field.type.split(" ")[0], list[str]), "--" + field.name.replace("_", "-")
+    text = field.metadata["help"] + (" Repeatable." if kind == list[str] else "")
+    names = [f"{flag}/--no-{flag[2:]}"] if kind == bool | None else [flag]
+    given = typer.Option(*names, show_default=False, metavar=field.metadata["metavar"], help=text)
+    default: list[str] | None = [] if kind == list[str] else None
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, given])
+
+
+def learns(command: Callable[..., None]) -> Callable[..., None]:
+    """A command over a table that is learnt from: TABLE, an option for each field of a Job, and a file of them. Where it says
+    `table` and `learner`, it gets what these give."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("table", "learner")]
+    asked = [option(f) for f in dataclasses.fields(Job) if "help" in f.metadata]
+    table = Annotated[Path | None, typer.Argument(metavar="TABLE", help="CSV, Parquet or Arrow file; else of --config.")]
+    config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")]
+    change = Annotated[list[str], typer.Option("--set", show_default=False, metavar="KEY=VALUE", help="Goes before --config.")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    first = [inspect.Parameter("table", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=table)]
+    last = [inspect.Parameter(n, keyword, default=d, annotation=a) for n, d, a in (("config", None, config), ("settings", [], change))]
+    taken = {p.name for p in own}
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        rows, learner = new_learner(given["table"], {n: v for n, v in given.items() if n != "table"})
+        command(table=rows, learner=learner, **{name: given[name] for name in taken})
+
+    parameters = [*first, *(p.replace(kind=keyword) for p in own), *(p for p in asked if p.name not in taken), *last]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 @contextlib.contextmanager
@@ -160,23 +181,50 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(table: Path, given: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The table, and a learner with the roles that the options of `fit` and `crossval` give to its columns."""
-    from xmodal.job import Job
+def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The table, and a learner with the roles that the configuration and the options give to its columns."""
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
     from xmodal.table import read_table
 
-    rows = read_table(table)
-    target, columns = given["target"], rows.data.column_names
-    fields = {k: v for k, v in given.items() if k in Job.__dataclass_fields__}
-    if "=" in target and target not in columns:
-        fields["target"], fields["kind"] = divide("target", target, columns)
-    fields["input"] = dict(divide("input", v, {v.split("=", 1)[0]}) for v in given["input"])
-    names = {*columns, *fields["input"], "table", "columns"}
-    fields["modality"] = dict(divide("modality", v, names) for v in given["modality"])
-    fields["encoder"] = dict(divide("encoder", v, {*names, *MODALITIES}) for v in given["encoder"])
-    return rows, Learner(**fields | {"media_root": [str(root) for root in given["media_root"]]})
+    values = configured(given["config"], given["settings"])
+    values |= {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if n in Job.__dataclass_fields__ and v not in (None, [])}
+    values["table"] = str(table) if table else values.get("table")
+    if not values["table"] or not values.get("target"):
+        raise typer.BadParameter("give TABLE and --target, or a --config that holds both")
+    rows = read_table(Path(values["table"]))
+    target, columns = values["target"], rows.data.column_names
+    if isinstance(target, str) and "=" in target and target not in columns:
+        values["target"], values["kind"] = divide("target", target, columns)
+    for name in (n for n in ("input", "modality", "encoder") if isinstance(values.get(n), list)):
+        known = {*columns, *values.get("input", ()), "table", "columns", *(MODALITIES if name == "encoder" else ())}
+        values[name] = dict(divide(name, v, {v.split("=", 1)[0]} if name == "input" else known) for v in values[name])
+    return rows, Learner(**values)
+
+
+def configured(path: Path | None, settings: Sequence[str]) -> dict[str, Any]:
+    """What a configuration file and `--set` say. Raises ConfigError where the file is no TOML."""
+    import tomllib
+
+    try:
+        values = tomllib.loads(path.read_text("utf-8-sig")) if path else {}
+    except ValueError as e:
+        raise ConfigError("a configuration file in TOML, UTF-8", f"{e} in {path}", "write it anew with: xmodal config") from e
+    for setting in settings:
+        name, word = divide("set", setting, {setting.split("=", 1)[0]})
+        *path_to, last = name.split(".") if name.startswith("training.") else name.split(".", 1)
+        if path_to == ["training"] and path is not None and last in Training.__dataclass_fields__:  # over each kind's own in the file
+            for kind in values.get("training", {}).values():
+                kind.pop(last, None) if isinstance(kind, dict) else None
+        place = values
+        for step in path_to:
+            place = place.setdefault(step, {})
+        kind = str(Job.__dataclass_fields__[name].type) if name in Job.__dataclass_fields__ else ""
+        try:
+            place[last] = word if kind.startswith("str") else tomllib.loads(f"x = {word}")["x"]
+        except ValueError:
+            place[last] = [word] if kind.startswith("tuple") else word
+    return values
 
 
 def old_learner(model: Path, media_root: Sequence[Path]) -> Any:
@@ -209,46 +257,54 @@ def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, 
 
 @app.command()
 @exits()
+@learns
 def fit(
-    table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
-    use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
-    metric: Metric = None, media_root: Roots, seed: Seed = 0, device: Device = "auto",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes.")],
+    table: Any, learner: Any, *, out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
 ) -> None:  # fmt: skip
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
-    given = locals()
     from xmodal.learner import check_free
 
-    check_free(out, force)
-    rows, learner = new_learner(table, given)
+    job, folder = learner.job, Path(learner.job.out)
+    check_free(folder, force)
     with progress_bar() as progress:
-        learner.fit(rows, progress=progress)
-    learner.save(out, force=force)
+        learner.fit(table, progress=progress)
+    learner.save(folder, force=force)
     found: Mapping[str, Any] = learner.report
     warn(found["warnings"])
     show_verdict(found)
-    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     part = ("--part", "test") if found["parts"]["test"] else ()
-    typer.echo(f"The model is in {out} ({size / 1e6:.1f} MB). Next:")
-    roots = [word for root in media_root for word in ("--media-root", str(root))]  # a model keeps none
+    typer.echo(f"The model is in {folder} ({size / 1e6:.1f} MB). Next:")
+    roots = [word for root in job.media_root for word in ("--media-root", root)]  # a model keeps none
     for command in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
-        typer.echo(f"  xmodal {shlex.join((command[0], str(out), str(table), *command[1:]))}")
+        typer.echo(f"  xmodal {shlex.join((command[0], str(folder), job.table, *command[1:]))}")
 
 
 @app.command()
 @exits()
+@learns
 def crossval(
-    table: TableFile, *, target: Target, id: Ids, group: Group = None, split: Split = None,
-    use: Use, ignore: Ignore, modality: Modality, input: Input, encoder: Encoder, fusion: Fusion = None,
-    metric: Metric = None, media_root: Roots, seed: Seed = 0, device: Device = "auto",
-    folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    table: Any, learner: Any, *, folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False
+) -> None:
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
-    rows, learner = new_learner(table, locals())
     with progress_bar() as progress:
-        found = learner.crossval(rows, folds=folds, progress=progress)
+        found = learner.crossval(table, folds=folds, progress=progress)
     show_scores(found, as_json)
+
+
+@app.command()
+@exits()
+@learns
+def config(table: Any, learner: Any) -> None:
+    """Print the complete job that `fit` would run, as TOML: every setting, and how each column is read as a comment."""
+    from xmodal.prepare import open_new
+
+    opened = open_new(table, learner.job)
+    kind = "regress" if opened.target.modality == "number" else "classify"
+    typer.echo(replace(learner.job, kind=kind).to_toml())
+    for reading in opened.readings.values():
+        typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
 
 
 @app.command()
@@ -308,12 +364,53 @@ def predict(
     return None
 
 
+LISTS = {
+    "fusions": ("fusion", "FUSIONS"), "encoders": ("encoders", "ENCODERS"), "experts": ("experts", "EXPERTS"),
+    "modalities": ("modality", "MODALITIES"), "heads": ("heads", "HEADS"),
+}  # fmt: skip
+
+
+@app.command("list")
+@exits()
+def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(LISTS), help="What to list.")]) -> None:
+    """Say what is there to choose from, plugins too, a line each."""
+    from importlib import import_module
+
+    from xmodal.job import registry
+
+    if kind not in LISTS:
+        raise unknown("list", kind, LISTS)
+    module, name = LISTS[kind]
+    for known, one in sorted(registry(kind, getattr(import_module(f"xmodal.{module}"), name)).items()):
+        said = inspect.getdoc(one if isinstance(one, type) else type(one)) or ""
+        typer.echo(f"{known:<14}{' '.join(said.split()).split('. ')[0].rstrip('.:')}")
+
+
+@app.command()
+@exits()
+def cache(action: Annotated[str, typer.Argument(metavar="size|verify|clear", help="What to do.")]) -> None:
+    """Stored features: how many there are, whether they are whole (damaged ones are made again), or delete them all."""
+    from xmodal.features import Store
+
+    store = Store()
+    if action not in ("size", "verify", "clear"):
+        raise unknown("action", action, ("size", "verify", "clear"))
+    if action == "verify":
+        bad = store.verify()
+        typer.echo(f"{len(bad)} damaged packs are put aside and made again when they are needed")
+    elif action == "clear":
+        store.clear()
+    for spec, (cells, size) in store.sizes().items():
+        typer.echo(f"{spec:<32}{cells:>12,} cells {size / 1e6:>12,.1f} MB")
+    typer.echo(f"{store.root}: {sum(size for _, size in store.sizes().values()) / 1e6:,.1f} MB")
+
+
 @app.command()
 @exits()
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where table.csv and its pictures go.")],
     rows: Annotated[int, typer.Option(min=40, help="Of training, and as many of test.")] = 2000,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
 ) -> None:
     """Draw a table whose label is told only by picture and sentence together."""
     from xmodal.demo import draw

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib.metadata import entry_points
@@ -62,7 +63,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Training:
-    """How every deep expert is trained."""
+    """How the networks of one kind are trained."""
 
     width: int = 64
     batch: int = 64
@@ -73,62 +74,99 @@ class Training:
     patience: int = 5
     minimum: int = 5
     clip: float = 1.0
-    folds: int = 5
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Of each kind of network, and of the race. What two inputs mean together, a descriptor fusion learns late."""
+
     small: int = 2000  # fewer rows: all choices from out-of-fold predictions, then a refit on all rows
+    folds: int = 5
+    descriptor: Training = Training(rate=3e-3, decay=0.3, minimum=20)
+    raw: Training = Training(rate=2e-3)
+    correction: Training = Training(decay=0.3)
+
+
+def role(default: Any, metavar: str | None, text: str) -> Any:
+    """A field of `Job` that is an option too: what stands for its value, and its help."""
+    plain = not isinstance(default, dict)
+    made = {"default": default} if plain else {"default_factory": dict}
+    return field(**made, metadata={"metavar": metavar, "help": text})
 
 
 @dataclass(frozen=True)
 class Job:
-    """The roles of columns and the choices of a fit, one spelling in every command, in Python and in the artefact."""
+    """What a fit is asked for: the roles of columns and the choices, one spelling in every command, in Python, in the
+    configuration file and in the artefact. What has a help text is an option of the commands that learn."""
 
-    target: str | None = None
-    kind: str | None = None  # classify | regress; None: decided from the column and said
-    id: tuple[str, ...] = ()
-    group: str | None = None
-    split: str | None = None
-    use: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    modality: dict[str, str] = field(default_factory=dict)  # COL or INPUT -> KIND
-    input: dict[str, str] = field(default_factory=dict)  # NAME -> PATTERN, a named group of plain columns
-    encoder: dict[str, str] = field(default_factory=dict)  # INPUT or MODALITY -> NAME
-    fusion: str | None = None
-    metric: str | None = None
-    media_root: tuple[str, ...] = ()
-    seed: int = 0
-    device: str = "auto"
-    training: dict[str, Json] = field(default_factory=dict)  # fields of Training; what isn't given is each expert's own
-
-    @property
-    def trained(self) -> Training:
-        """What is given, and the defaults."""
-        return build(Training, self.training)
+    table: str | None = None  # a path; what else a fit reads isn't kept
+    out: str = "model"
+    target: str | None = role(None, "COL[=KIND]", "Column to learn; KIND: classify or regress.")
+    kind: str | None = None  # None: decided from the column and said
+    id: tuple[str, ...] = role((), "COL", "Names a row; never an input.")
+    group: str | None = role(None, "COL", "Rows with equal values are never divided.")
+    split: str | None = role(None, "COL", "Says train, val or test.")
+    use: tuple[str, ...] = role((), "COL", "Only these columns are inputs.")
+    ignore: tuple[str, ...] = role((), "COL", "Not an input.")
+    modality: dict[str, str] = role({}, "COL|INPUT=KIND", "Read it so.")
+    input: dict[str, str] = role({}, "NAME=PATTERN", "A named group of plain columns.")
+    encoder: dict[str, str] = role({}, "INPUT|MODALITY=NAME", "Encode it so.")
+    fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
+    metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
+    media_root: tuple[str, ...] = role((), "DIR", "Where media lie; else beside the table.")
+    seed: int = role(0, None, "Of every draw.")
+    device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")
+    training: Recipes = Recipes()
 
     def to_json(self) -> dict[str, Json]:
-        """Plain values."""
+        """Plain values, all of them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Job:
-        """Inverse of `to_json`. Raises ConfigError for an unknown key (naming the nearest) or a value of another type."""
-        job = build(cls, {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-        build(Training, job.training)
+    def from_json(cls, values: Mapping[str, Any]) -> Job:
+        """Inverse of `to_json`; what is left out has its default. Raises ConfigError for an unknown key (naming the nearest) or a
+        value of another type. A field of every kind of network may stand in `training` itself, once for all."""
+        training, every = dict(values.get("training") or {}), {f.name for f in dataclasses.fields(Training)}
+        for name in training.keys() - every - {f.name for f in dataclasses.fields(Recipes)}:
+            raise unknown("setting", name, {*every, "small", "folds"})
+        shared = {name: training.pop(name) for name in every & training.keys()}
+        if shared:
+            training |= {kind: shared | training.get(kind, {}) for kind in ("descriptor", "raw", "correction")}
+        job = changed(cls(), {**values, "training": training})
         if not 0 <= job.seed < 2**32:
             raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
         return job
 
+    def to_toml(self) -> str:
+        """The configuration file: every field; one that is None stands as a comment."""
+        import tomli_w
 
-def build(cls: type[T], values: dict[str, Any]) -> T:
-    """A dataclass from a mapping, checking every key and the type of every value against its default's."""
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        values = self.to_json()
+        none = "".join(f"# {name} = (none)\n" for name, value in values.items() if value is None)
+        return none + tomli_w.dumps({name: value for name, value in values.items() if value is not None})
+
+
+TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": (list, tuple), "dict": Mapping}
+
+
+def changed(base: T, values: Mapping[str, Any]) -> T:
+    """A dataclass with other values, dataclasses in it too. Raises ConfigError for an unknown key or a value of another type."""
+    known = {f.name: f for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+    made: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
             raise unknown("setting", name, known)
-        default = known[name].default
-        if isinstance(default, (bool, int, float, str)) and value is not None:
-            wanted: Any = (int, float) if isinstance(default, float) else type(default)
-            if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
-                raise ConfigError(f"{type(default).__name__} for setting {name!r}", repr(value), "give another value")
-    return cls(**values)
+        kind, old = str(known[name].type), getattr(base, name)
+        if dataclasses.is_dataclass(old) and isinstance(value, Mapping):
+            made[name] = changed(old, value)
+            continue
+        wanted = TYPES.get(re.split(r"[\[ ]", kind)[0], Mapping)
+        inside = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+        fits = isinstance(value, wanted) and isinstance(value, bool) == (kind == "bool") and all(isinstance(v, str) for v in inside)
+        if not fits and not (value is None and "None" in kind):
+            raise ConfigError(f"{kind} for setting {name!r}", repr(value), "give another value")
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(base, **made)  # type: ignore[type-var]
 
 
 def registry(group: str, builtin: dict[str, T]) -> dict[str, T]:

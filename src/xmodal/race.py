@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -98,12 +98,12 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
     classic = {k: i for k, i in inputs.items() if i.modality in described}
 
     def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
-        deep: dict[str, Json] = {"kind": network, "fusion": job.fusion or "transformer", "training": dict(job.training)}
-        found.append(Candidate(name, kind, some, deep if network else {}, to_bits(inputs, some)))
+        deep = settings_of(job, network, "transformer") if network else {}
+        found.append(Candidate(name, kind, some, deep, to_bits(inputs, some)))
 
     def is_raw(one: Input) -> bool:
         forced = one.encoder is not None or one.modality not in described
-        return (n >= job.trained.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
+        return (n >= job.training.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
 
     for key, one in inputs.items():
         if one.modality in described:
@@ -122,6 +122,12 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
     for kind in registry("experts", EXPERTS).keys() - EXPERTS.keys():
         add(f"{'joint' if len(inputs) > 1 else one.name}.{kind}", kind, inputs)
     return found
+
+
+def settings_of(job: Job, recipe: str, fusion: str) -> dict[str, Json]:
+    """Of a deep expert."""
+    kind = "raw" if recipe == "raw" else "descriptor"
+    return {"kind": kind, "fusion": job.fusion or fusion, "training": asdict(getattr(job.training, recipe))}
 
 
 def check_names(job: Job, inputs: Mapping[Key, Input]) -> None:
@@ -174,7 +180,7 @@ class Race:
     def run(self, train: Rows, valid: Rows | None) -> Outcome:
         """Train, score, pool, correct, keep, refit."""
         rows = train if valid is None else np.sort(np.concatenate([train, valid]))
-        small = len(rows) < self.job.trained.small
+        small = len(rows) < self.job.training.small
         entries = [Entry(c) for c in candidates(self.job, self.task, self.inputs, len(rows))]
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
@@ -190,7 +196,7 @@ class Race:
 
     def fold(self, rows: Rows) -> np.ndarray:
         """The fold of each row; fewer folds where there are fewer groups."""
-        count = min(self.job.trained.folds, max(2, len(np.unique(self.groups[rows]))))
+        count = min(self.job.training.folds, max(2, len(np.unique(self.groups[rows]))))
         return folds(self.groups[rows], self.strata[rows], count, self.job.seed)
 
     def lap(self, entries: list[Entry], train: Rows, scored: Rows, at: np.ndarray, views: Sequence[int], lap: tuple[int, int]) -> None:
@@ -255,7 +261,7 @@ class Race:
         offset_BC = np.zeros((len(self.groups), self.task.width))
         offset_BC[scored] = pool.add(scores, full)
         race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
-        settings: dict[str, Json] = {"kind": "descriptor", "fusion": self.job.fusion or "mean", "training": dict(self.job.training)}
+        settings = settings_of(self.job, "correction", "mean")
         entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
         for f in range(count := int(fold_Q.max()) + 1):
             race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (f, count))

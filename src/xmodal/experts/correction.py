@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, cast
 
@@ -13,7 +12,7 @@ from torch import nn
 from xmodal.batch import Batch, Examples
 from xmodal.experts.deep import Deep
 from xmodal.heads.base import Head, Loss, Output
-from xmodal.job import Json, State, TaskName
+from xmodal.job import State, TaskName
 from xmodal.model import Model
 from xmodal.training import Objective, Supervised
 
@@ -36,7 +35,6 @@ class Correction(Deep):
     family: ClassVar[Literal["features", "deep", "hybrid"]] = "hybrid"
     fusion: ClassVar[str] = "mean"
     drop: ClassVar[float] = 0.3
-    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {"descriptor": {"decay": 0.3, "minimum": 5}}
 
     def build(self) -> Model:
         model = super().build()

@@ -19,7 +19,7 @@ from xmodal.features.column import Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.heads.base import Head, Output
-from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, Training, build, registered, registry
+from xmodal.job import Budget, Input, Key, Recipes, Rows, TaskName, Training, changed, registered, registry
 from xmodal.model import Model
 from xmodal.tasks import Prediction, Task
 from xmodal.tokens import Tokens
@@ -36,16 +36,13 @@ class Deep(Expert):
     fusion: ClassVar[str] = "transformer"
     # The chance that an input of a row is hidden in training. Above 0, a Transformer over three of them did not learn XOR.
     drop: ClassVar[float] = 0.0
-    recipe: ClassVar[Mapping[str, Mapping[str, Json]]] = {  # where it differs from the defaults of Training
-        "descriptor": {"rate": 3e-3, "decay": 0.3, "minimum": 20},  # what two inputs mean together is learnt late
-        "raw": {"rate": 2e-3},
-    }
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         super().__init__(tasks, inputs, settings)
         self.kind = str(settings.get("kind", "descriptor"))
         self.encoders = {key: choose(value, self.kind) for key, value in self.inputs.items()}
-        self.training = build(Training, {**self.recipe[self.kind], **cast(Settings, settings.get("training", {}))})
+        recipe = getattr(Recipes(), self.name, getattr(Recipes(), self.kind))
+        self.training: Training = changed(recipe, cast(Settings, settings.get("training", {})))
         self.table = next(iter(tasks.values())).views[0].table
         self.parts: dict[Key, Fitted] = {}
         self._tokens: tuple[weakref.ref[Data], Rows, list[dict[Key, Tokens]]] | None = None

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.features.column import Spec
-from xmodal.files import beside, swap_folder, write_json
+from xmodal.files import beside, hashes, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
@@ -92,6 +92,30 @@ class Store:
                 if time.time() - path.stat().st_mtime > LITTER:
                     shutil.rmtree(path)
 
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Cells and bytes by spec."""
+        found = {}
+        for folder in sorted(self.root.glob("*-*/")):
+            cells = sum(json.loads(m.read_text())["cells"] for m in folder.glob("pack-*/manifest.json"))
+            found[folder.name] = cells, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        return found
+
+    def verify(self) -> list[Path]:
+        """The packs whose bytes are not as they were written, put aside."""
+        bad = []
+        for pack in sorted(self.root.glob("*-*/pack-*")):
+            with contextlib.suppress(FileNotFoundError):  # merged away, or put aside by `opened`
+                opened(pack)
+                if json.loads((pack / "manifest.json").read_text()).get("hashes") == hashes(pack):
+                    continue
+                pack.rename(beside(pack))
+            bad.append(pack)
+        return bad
+
+    def clear(self) -> None:
+        """Delete everything. Who reads from it meanwhile keeps what is mapped."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
     def _write(self, spec: Spec, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
         """A pack of these cells out of others, whole or not at all."""
         with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as new:
@@ -102,7 +126,7 @@ class Store:
                     kind, shape = packs[0][name].dtype, (len(digest_U), *packs[0][name].shape[1:])
                     write_array_header_1_0(file, {"descr": dtype_to_descr(kind), "fortran_order": False, "shape": shape})
                 copy(packs, digest_U, files)
-            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(files)})
+            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(files), "hashes": hashes(new)})
 
 
 def opened(path: Path) -> Pack:

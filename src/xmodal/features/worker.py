@@ -23,7 +23,7 @@ import numpy as np
 
 from xmodal.errors import MediaError, WorkerError
 from xmodal.features.extractors import EXTRACTORS, Extractor
-from xmodal.job import build, registered
+from xmodal.job import registered
 from xmodal.media import Caps, Cell, Media, shown
 from xmodal.modality import MODALITIES, MediaModality
 
@@ -154,7 +154,7 @@ def main() -> None:
     requests, replies = cast(Stream, sys.stdin.buffer), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come among the replies
     given, _ = receive(requests)
-    extractors = tuple(build(registered("extractors", EXTRACTORS, name), settings) for name, settings in given["extractors"])
+    extractors = tuple(registered("extractors", EXTRACTORS, name)(**settings) for name, settings in given["extractors"])
     extraction = Extraction(given["modality"], extractors, Media(tuple(map(Path, given["roots"])), Caps(**given["caps"])))
     send(replies, {}, {})
     while True:
