@@ -293,6 +293,33 @@ def crossval(
     show_scores(found, as_json)
 
 
+@app.command("inspect")
+@exits()
+@learns
+def inspect_table(
+    table: Any, learner: Any, *, as_json: AsJson = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a check fails.")] = False,
+) -> None:  # fmt: skip
+    """Say how TABLE is read, what is missing, unreadable or leaking, and what a fit will cost. Nothing is learnt."""
+    from xmodal.files import plain
+    from xmodal.inspection import inspect as look
+
+    with progress_bar() as progress:
+        found: Any = look(learner, table, progress)
+    if as_json:
+        typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
+    else:
+        lines = [(c["name"], c["modality"], f"{c['missing']:,}", f"{c['broken']:,}", c["reason"]) for c in found["columns"]]
+        show(("column", "read as", "missing", "broken", "because"), lines)
+        show(("", "check", "finding", "what to do"), [(f["level"], f["check"], f["says"], f["do"]) for f in found["findings"]])
+        if found["cost"]:
+            typer.echo(
+                "A fit on {rows:,} rows: {experts} experts, {fits} fits, about {cpu_seconds:,.0f} CPU seconds.".format_map(found["cost"])
+            )
+    if strict and any(f["level"] == "fail" for f in found["findings"]):
+        raise typer.Exit(1)
+
+
 @app.command()
 @exits()
 @learns

@@ -71,7 +71,7 @@ class Learner:
     def fit(self, source: Any, progress: Progress = silent) -> Learner:
         """Learn. Test rows are scored once, at the end; what was measured is in `report`."""
         start = time.process_time()
-        ready = self._ready(source, progress)
+        ready = self.ready(source, progress)
         parts, notes = ready.parts, ready.opened.notes
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
@@ -98,7 +98,7 @@ class Learner:
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        ready = self._ready(source, progress)
+        ready = self.ready(source, progress)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
@@ -175,7 +175,7 @@ class Learner:
         learner._model, learner.report = model, model.report
         return learner
 
-    def _ready(self, source: Any, progress: Progress) -> Ready:
+    def ready(self, source: Any, progress: Progress) -> Ready:
         """Everything checked that can be, before anything is trained."""
         opened = prepare.open_new(source, self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)

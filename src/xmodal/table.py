@@ -66,7 +66,7 @@ def read_table(source: Any) -> Table:
     return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the rows")
 
 
-def array(values: Any, name: str) -> pa.Array:
+def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
     """The values of one column; a mixture of types becomes text. Raises TableError for objects."""
     try:
         return pa.array(values, from_pandas=True)

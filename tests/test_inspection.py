@@ -1,0 +1,86 @@
+"""Each finding on a table that has just that fault, and none on one that has none."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from xmodal import Learner, cli
+from xmodal.inspection import inspect
+
+N = 200
+RANDOM = np.random.default_rng(0)
+WORDS = [f"{a} {b} near the {c} at {d}" for a, b, c, d in RANDOM.integers(0, 1000, (N, 4)).astype(str)]
+
+
+def clean() -> pd.DataFrame:
+    part = np.where(np.arange(N) % 5 == 0, "test", "train")
+    return pd.DataFrame(
+        {"story": WORDS, "size": RANDOM.normal(size=N), "kind": list("ab") * (N // 2), "part": part, "y": list("pqrs") * (N // 4)}
+    )
+
+
+def found(rows: pd.DataFrame, **roles) -> dict[str, list[dict]]:
+    result = inspect(Learner(target="y", **roles), rows, lambda *_: None)
+    lines: dict[str, list[dict]] = {}
+    for line in result["findings"]:
+        lines.setdefault(line["check"], []).append(line)
+    return lines
+
+
+def test_a_clean_table_passes_every_check():
+    lines = found(clean(), split="part", modality={"story": "text"})
+    assert {line["level"] for check in lines.values() for line in check} == {"pass"}, lines
+    assert set(lines) == {"columns", "unreadable", "missing", "target copy", "duplicates", "leak", "groups", "classes"}
+
+
+def faults():
+    rows = clean()
+    yield "missing", "warn", "'size': 120 of 200", rows.assign(size=rows["size"].where(np.arange(N) >= 120)), {}
+    yield "missing", "pass", "'size': 20 of 200", rows.assign(size=rows["size"].where(np.arange(N) >= 20)), {}
+    yield "columns", "warn", "'same' is left out", rows.assign(same="x"), {}
+    yield "target copy", "warn", "'copy' alone tells", rows.assign(copy=rows["y"].map({"p": 1, "q": 2, "r": 3, "s": 4})), {}
+    twice = pd.concat([rows, rows[1:2]])  # in train
+    yield "duplicates", "warn", "2 rows are equal", twice, {}
+    yield "leak", "fail", "1 groups of equal rows", pd.concat([rows, rows[1:2].assign(part="test")]), {}
+    nearly = rows[1:2].assign(part="test", size=9.0, story=rows["story"][1] + ".")
+    yield "leak", "warn", "'story': 1 of 41", pd.concat([rows, nearly]), {}
+    yield "groups", "fail", "10 groups of 'who'", rows.assign(who=np.arange(N) // 20), {"group": "who"}
+    yield "groups", "warn", "--group patient_id", rows.assign(patient_id=np.arange(N) // 4 + 1000), {}
+    yield "classes", "warn", "1 of 4 classes", rows[(rows["y"] != "p") | (np.arange(N) < 30)], {}
+    yield "classes", "fail", "'z' 0", rows.assign(y=np.where(np.arange(N) % 100 == 0, "z", rows["y"])), {}
+    yield "fit", "fail", "did you mean 'y'", rows.rename(columns={"y": "Y"}).assign(yy="a"), {}
+
+
+@pytest.mark.parametrize(("check", "level", "says", "rows", "roles"), list(faults()), ids=lambda v: v if isinstance(v, str) else "")
+def test_faults_are_found(check, level, says, rows, roles):
+    if check == "fit":
+        lines = found(rows.drop(columns="yy"), split="part")[check]
+        assert lines[0]["level"] == "fail" and "'y'" in lines[0]["says"]
+        return
+    lines = found(rows, split="part", modality={"story": "text"}, **roles)[check]
+    assert any(line["level"] == level and says in line["says"] + line["do"] for line in lines), lines
+    assert all(line["do"] for line in lines if line["level"] == "fail")
+
+
+def test_a_number_that_is_the_target_is_found():
+    rows = clean().assign(y=RANDOM.normal(size=N))
+    rows["again"] = 3 * rows["y"] + 1
+    assert "'again' alone" in found(rows, kind="regress")["target copy"][0]["says"]
+
+
+def test_the_command_prints_and_is_strict(tmp_path):
+    clean().assign(who=np.arange(N) // 20).to_csv(tmp_path / "t.csv", index=False)
+    command = ["inspect", str(tmp_path / "t.csv"), "--target", "y", "--split", "part", "--group", "who"]
+    shown = CliRunner().invoke(cli.app, command)
+    assert shown.exit_code == 0 and "A fit on 160 rows" in shown.stdout and "fail" in shown.stdout
+    result = json.loads(CliRunner().invoke(cli.app, [*command, "--json"]).stdout)
+    assert result["rows"] == N and {c["name"]: c["modality"] for c in result["columns"]} == {
+        "story": "text",
+        "size": "number",
+        "kind": "category",
+    }
+    assert CliRunner().invoke(cli.app, [*command, "--strict"]).exit_code == 1
+    assert CliRunner().invoke(cli.app, [*command[:-2], "--strict"]).exit_code == 0
