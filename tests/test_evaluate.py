@@ -17,6 +17,7 @@ from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Key, Rows, TaskName
 from xmodal.pool import Pool
+from xmodal.race import Outcome
 from xmodal.tasks import TASKS, Prediction, Task
 
 COUNT = 1000
@@ -145,7 +146,8 @@ def test_the_best_single_is_ranked_by_the_fit_and_never_by_the_rows_compared() -
     told = {f"main.{n}": said(truth, wrong(share, m)) for m, (n, share) in enumerate({"a": 0.3, "b": 0.02, "c": 0.4}.items())}
     data = TableData({key: pointed({"x": np.zeros((COUNT, 1))}, {}, np.arange(COUNT)) for key in told}, {"y": examples})
     order = ("main.c", "main.a", "main.b")  # on these rows the other way round
-    found = Held.of(answer(task, told, order), data, ROWS)
+    pooled = answer(task, told, order)
+    found = Held.of(Outcome(pooled, pooled, [], ROWS, pooled.scores(data, ROWS, [7])), data, ROWS)
     assert set(found.score) == set(range(8)) and set(found.best) == set(range(1, 8))
     first = {1: "a", 2: "b", 3: "a", 4: "c", 5: "c", 6: "c", 7: "c"}
     for view, name in first.items():

@@ -6,7 +6,7 @@ R rows · C classes · M inputs. A set of inputs is an integer, bit m for the m-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,12 +46,14 @@ class Member:
         """Answers with what it adds to the others, not with a score of its own."""
         return self.expert.family == "hybrid"
 
-    def scores(self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int]) -> dict[int, np.ndarray]:
-        """z of the rows, [R, C], under each view; of a single, under its own input; the prior where too little is left."""
+    def scores(
+        self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int], least: int = 2
+    ) -> dict[int, np.ndarray]:
+        """z of the rows, [R, C], under each view; of a single, under its own input; the prior where fewer than `least` are left."""
         single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}
         for view in [self.bits] if single else views:
-            if not single and (view & self.bits).bit_count() < 2:
+            if not single and (view & self.bits).bit_count() < least:
                 found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
             value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
@@ -78,11 +80,25 @@ class Answer:
         """The best input of a set, chosen on the rows that the fit scored."""
         return next(key for key in self.order if key in to_keys(self.inputs, view))
 
+    @property
+    def fusion(self) -> Member | None:
+        """The deep expert over most inputs, of these the heaviest: its joint vectors are the embeddings."""
+        weight = dict(zip((m.name for m in self.members), self.pool.weights(self.full), strict=True))
+        deep = [m for m in self.members if m.expert.family == "deep"]
+        return max(deep, key=lambda m: (m.bits.bit_count(), weight[m.name]), default=None)
+
+    def alone(self, member: Member) -> Answer:
+        """One member as the whole answer, calibrated, whatever is there."""
+        at = self.members.index(member)
+        pool = Pool(self.pool.prior_C, (member.bits,), self.pool.temperature_E[at : at + 1], np.ones(1), {}, 0 * self.pool.offset_MC)
+        return replace(self, members=(member,), pool=pool)
+
     def scores(self, data: Data, rows: Rows, views: Sequence[int]) -> Scores:
         """What each expert says of these rows under each view; one without weight there isn't asked."""
         present_R = present(data, self.inputs, rows)
         used_E = sum((self.pool.weights(int(s)) for s in np.unique(present_R[:, None] & np.array(views))), np.zeros(len(self.members)))
-        z = [m.scores(self.task, self.inputs, data, rows, views) if w else {} for m, w in zip(self.members, used_E, strict=True)]
+        asked = (self.task, self.inputs, data, rows, views, self.pool.least)
+        z = [m.scores(*asked) if w else {} for m, w in zip(self.members, used_E, strict=True)]
         return Scores(z, self.pool.reads, tuple(m.residual for m in self.members), present_R)
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> Prediction:

@@ -391,6 +391,34 @@ def predict(
     return None
 
 
+@app.command()
+@exits()
+def embed(
+    model: ModelFolder, table: TableFile, *, media_root: Roots,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet (beside the id columns) or .npy.")],
+) -> None:  # fmt: skip
+    """Write the deep fusion's joint vector of every row of TABLE, in order."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from xmodal.files import write_beside
+    from xmodal.table import read_table
+
+    if out.suffix not in (".npy", ".parquet"):
+        raise ConfigError("--out FILE.npy or FILE.parquet", str(out), "give one of these endings")
+    learner, rows = old_learner(model, media_root), read_table(table)
+    with progress_bar() as progress:
+        x_RD = learner.embed(rows, progress)
+    ids = {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
+    with write_beside(out) as new, new.open("wb") as file:
+        if out.suffix == ".npy":
+            np.save(file, x_RD, allow_pickle=False)
+        else:
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(x_RD.ravel()), x_RD.shape[1])
+            parquet.write_table(pa.table({**ids, "embedding": vectors}), file)
+
+
 LISTS = {
     "fusions": ("fusion", "FUSIONS"), "encoders": ("encoders", "ENCODERS"), "experts": ("experts", "EXPERTS"),
     "modalities": ("modality", "MODALITIES"), "heads": ("heads", "HEADS"),

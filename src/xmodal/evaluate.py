@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from xmodal.answer import Answer, to_keys
+from xmodal.answer import Answer, to_bits, to_keys
 from xmodal.batch import Examples
 from xmodal.experts.base import Data
 from xmodal.job import Json, Rows
@@ -35,12 +35,15 @@ class Held:
     rows: Rows
 
     @classmethod
-    def of(cls, answer: Answer, data: Data, rows: Rows) -> Held:
-        """Every view of these rows, from predictions made once an expert and view."""
+    def of(cls, outcome: Outcome, data: Data, rows: Rows) -> Held:
+        """Every view of these rows, from predictions made once an expert and view; the single inputs' from the pool of all experts."""
+        answer, pooled = outcome.answer, outcome.pooled
         views = listed(len(answer.inputs))
         scores = answer.scores(data, rows, views)
         found = {v: answer.task.unpool(answer.pool.add(scores, v)) for v in views}
-        alone = {key: found[1 << m] for m, key in enumerate(answer.inputs)}
+        ones = [1 << m for m in range(len(pooled.inputs))]
+        single = found if answer is pooled else {v: answer.task.unpool(pooled.pool.add(pooled.scores(data, rows, ones), v)) for v in ones}
+        alone = {key: single[1 << m] for m, key in enumerate(answer.inputs)}
         return cls(found, {v: alone[answer.best_single(v)] for v in views if v}, rows)
 
     @staticmethod
@@ -143,12 +146,21 @@ class Judge:
             target["positive"] = self.task.classes[self.task.positive]
         return {"rows": len(self.rows), "part": part, "targets": {self.task.name: target}, "warnings": notes}
 
+    def below(self, outcome: Outcome) -> list[str]:
+        """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
+        pooled, unpool = outcome.pooled, self.task.unpool
+        best = next(e for e in outcome.entries if e.candidate.bits == to_bits(pooled.inputs, [pooled.order[0]]) and e.single)
+        shipped = unpool(outcome.answer.pool.add(outcome.scores, pooled.full))
+        gain, _ = self.gain(shipped, unpool(best.z[best.candidate.bits]))
+        worse = f"the deep fusion alone is {-(gain or 0):.3g} {self.metric} below its best single input: --ship answer is not"
+        return [worse] if gain is not None and gain < 0 else []
+
     def summary(self, outcome: Outcome, data: Data) -> dict[str, Json]:
         """The measured part of report.json: the answer, every expert, the weights, the verdict, the subsets. The judge's
         rows are the test part; what the fit chose by is measured beside it."""
         answer, full = outcome.answer, outcome.answer.full
         names = (self.metric, "log_loss" if self.task.kind == "classify" else "root_mean_squared_error")
-        scored, held = replace(self, rows=outcome.rows), Held.of(answer, data, self.rows)
+        scored, held = replace(self, rows=outcome.rows), Held.of(outcome, data, self.rows)
         unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
         said = {"validation": scored.measured(unpool(answer.pool.add(outcome.scores, full)), names)}
         experts: list[Json] = []

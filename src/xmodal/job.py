@@ -115,6 +115,7 @@ class Job:
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
     media_root: tuple[str, ...] = role((), "DIR", "Where media lie; else beside the table.")
     seed: int = role(0, None, "Of every draw.")
+    ship: str = role("answer", "answer|fusion", "The pool of experts, or the deep fusion alone.")
     device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")
     training: Recipes = Recipes()
 
@@ -135,6 +136,8 @@ class Job:
         job = changed(cls(), {**values, "training": training})
         if not 0 <= job.seed < 2**32:
             raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
+        if job.ship not in ("answer", "fusion"):
+            raise unknown("ship", job.ship, ("answer", "fusion"))
         return job
 
     def to_toml(self) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from xmodal import __version__, artefact, prepare, splits
 from xmodal.errors import ConfigError, TargetError
 from xmodal.evaluate import Held, Judge
 from xmodal.experts.data import TableData
+from xmodal.experts.deep import Deep
 from xmodal.features import Counts, build_row
 from xmodal.files import swappable
 from xmodal.job import Budget, Job, Json, Progress, Rows
@@ -80,6 +81,8 @@ class Learner:
         task = outcome.answer.task
         if len(ready.known) < len(ready.labels):
             notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
+        if self.job.ship == "fusion":
+            notes.extend(self._judge(task, data, outcome.rows, ready.groups).below(outcome))
         self.report = {
             "target": task.name, "task": task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
@@ -108,7 +111,7 @@ class Learner:
                 progress(f"{at}: {stage}", done, total)
 
             outcome, data = self._race(ready, known[fold != f], None, say)
-            held.append(Held.of(outcome.answer, data, known[fold == f]))
+            held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
         whole = Held.stitched(held)
@@ -133,6 +136,14 @@ class Learner:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read."""
         opened, data = self._again(source, progress)
         return self.model.answer.predict(data, np.arange(opened.rows)), opened.notes
+
+    def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
+        """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
+        opened, data = self._again(source, progress)
+        member = self.model.answer.fusion
+        if member is None:
+            raise ConfigError("a model with a deep expert", "only classic experts", "name a network for an input with fit --encoder")
+        return cast(Deep, member.expert).embed(data, np.arange(opened.rows))
 
     def predict(self, source: Any) -> np.ndarray:
         """Class names [R] or values [R], in row order."""

@@ -70,13 +70,19 @@ class Pool:
     by_set: Mapping[int, np.ndarray]
     offset_MC: np.ndarray
 
+    @property
+    def least(self) -> int:
+        """How many inputs must be there for a joint."""
+        return 2 if any(bits.bit_count() == 1 for bits in self.reads) else 1
+
     def weights(self, present: int) -> np.ndarray:
-        """w(S), [E]: one input present, its single alone counts; none, nothing does."""
+        """w(S), [E]: one input present, its single alone counts; none, nothing does. A joint is usable where two of its inputs
+        are there, and without any single everywhere."""
         reads_E = np.array(self.reads, np.int64)
         single_E = popcount(reads_E) == 1
-        if present.bit_count() <= 1:
+        if present.bit_count() <= 1 and single_E.any():
             return np.asarray(single_E & (reads_E == present), float)
-        usable_E = np.where(single_E, reads_E & present > 0, popcount(reads_E & present) >= 2)
+        usable_E = popcount(reads_E & present) >= np.where(single_E, 1, self.least)
         return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
 
     def calibrated(self, scores: Scores, e: int, view: int) -> np.ndarray:

@@ -84,7 +84,8 @@ class Entry:
 class Outcome:
     """The answer, and what was scored on the way."""
 
-    answer: Answer
+    answer: Answer  # what is shipped
+    pooled: Answer  # of all kept experts
     entries: list[Entry]
     rows: Rows  # the scored rows Q
     scores: Scores  # of the answer's members on them
@@ -192,7 +193,17 @@ class Race:
             train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
             self.lap(entries, train, scored, np.ones(len(scored), bool), views, (0, 1))
         outcome = self.pool(entries, scored, views)
-        return self.refit(outcome, rows) if small else outcome
+        outcome = self.refit(outcome, rows) if small else outcome
+        return self.shipped(outcome) if self.job.ship == "fusion" else outcome
+
+    def shipped(self, outcome: Outcome) -> Outcome:
+        """The deep fusion as the answer."""
+        member = outcome.pooled.fusion
+        if member is None:
+            raise ConfigError("a deep fusion for --ship fusion", "only classic experts", "name a network for an input with --encoder")
+        at = outcome.pooled.members.index(member)
+        scores = replace(outcome.scores, z=[outcome.scores.z[at]], reads=(member.bits,), residual=(False,))
+        return replace(outcome, answer=outcome.pooled.alone(member), scores=scores)
 
     def fold(self, rows: Rows) -> np.ndarray:
         """The fold of each row; fewer folds where there are fewer groups."""
@@ -238,10 +249,13 @@ class Race:
             kept.append(entries[-1])
             pool, scores = self.fitted(kept, present_Q, loss_of)
             heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
-            kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.single]
+            deep = [e for e in kept if e.family == "deep" and not e.single]
+            embeds = min(deep, key=lambda e: float(loss_of(np.arange(len(scored)))(e.z[views[-1]])[0].mean()), default=None)
+            kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.single or e is embeds]
             pool, scores = self.fitted(kept, present_Q, loss_of)
         members = tuple(e.member for e in kept)
-        return Outcome(Answer(self.task, self.inputs, members, pool, order), entries, scored, scores)
+        answer = Answer(self.task, self.inputs, members, pool, order)
+        return Outcome(answer, answer, entries, scored, scores)
 
     def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
         """The pool of these entries."""
@@ -284,4 +298,5 @@ class Race:
                 entry = entries[member.name]
                 members[number] = replace(member, expert=self.again(entry, rows, round(statistics.median(entry.rounds))))
         self.progress("refit", len(members), len(members))
-        return replace(outcome, answer=replace(outcome.answer, members=tuple(members)))
+        answer = replace(outcome.answer, members=tuple(members))
+        return replace(outcome, answer=answer, pooled=answer)

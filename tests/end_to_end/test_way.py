@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from xmodal import Learner
+from xmodal import Learner, cli
 from xmodal.errors import ArtefactError, ConfigError, TargetError
 from xmodal.learner import Predictor
 
@@ -213,3 +214,34 @@ def test_a_column_that_is_almost_empty(table):
     rows = table[1][["size", "label"]].assign(rare=np.where(np.arange(90) == 4, 3.0, np.nan), day=["2024-01-02"] + [""] * 89)
     learner = Learner(target="label", training=QUICK).fit(rows)
     assert np.isfinite(learner.predict_proba(rows)).all()
+
+
+def test_vectors_of_rows(learner, table, tmp_path):
+    path, rows = table
+    learner.save(tmp_path / "model")
+    x_RD = learner.embed(path)
+    assert x_RD.shape == (90, 64) and np.isfinite(x_RD).all() and len(np.unique(x_RD.round(3), axis=0)) > 40
+    command = ["embed", str(tmp_path / "model"), str(path), "--media-root", str(path.parent), "--out"]
+    for name in ("z.npy", "z.parquet"):
+        assert CliRunner().invoke(cli.app, [*command, str(tmp_path / name)]).exit_code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), x_RD, atol=1e-5)
+    found = pd.read_parquet(tmp_path / "z.parquet")
+    assert found["key"].tolist() == rows["key"].tolist() and np.allclose(np.stack(found["embedding"]), x_RD, atol=1e-5)
+    assert CliRunner().invoke(cli.app, [*command, "z.csv"]).exit_code == 1
+
+
+def test_the_deep_fusion_alone_can_be_shipped(learner, table, tmp_path):
+    path, rows = table
+    roles = {"id": "key", "ignore": "value", "training": {"epochs": 4, "minimum": 1, "folds": 3}}
+    alone = Learner(target="label", ship="fusion", **roles).fit(path)
+    assert [m.name for m in alone.model.answer.members] == ["fusion.descriptor"] == [*alone.report["weights"]]
+    assert len(alone.report["subsets"]) == 7 and alone.report["verdict"]["best_single"] == learner.report["verdict"]["best_single"]
+    alone.save(tmp_path / "m")
+    again = Learner.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict_proba(path), alone.predict_proba(path))
+    said = again.predict_proba(rows[["story"]])
+    assert len(np.unique(said[:, 0].round(4))) > 2, "it answers from one input too"
+    none = again.predict_proba(rows[["story"]].assign(story=None))
+    assert np.ptp(none, axis=0).max() == 0 and np.isfinite(none).all()
+    with pytest.raises(ConfigError, match="only classic experts"):
+        Learner(target="label", ship="fusion", use="size", **roles | {"ignore": ()}).fit(path)

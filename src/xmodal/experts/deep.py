@@ -105,6 +105,13 @@ class Deep(Expert):
                 parts.append(self.score(cast(Head, head), outputs[name], examples[name]))
         return {name: Prediction(np.concatenate(parts), state_RM) for name, parts in chunks.items()}
 
+    @torch.inference_mode()
+    def embed(self, data: Data, rows: Rows) -> np.ndarray:
+        """The joint vector of each row, [R, D]: what the head reads."""
+        every = frozenset(self.inputs)
+        joints = [self.model.connect(self.model.fuse(tokens, every), {})[self.table] for tokens in self.tokens(data, rows)]
+        return torch.cat([joint.rep_BD for joint in joints]).numpy(force=True)
+
     def score(self, head: Head, output: Output, examples: Examples) -> np.ndarray:
         """What `predict` hands out of a head's output."""
         return head.predict(output, examples).score
