@@ -26,7 +26,7 @@ from xmodal.errors import TargetError
 from xmodal.experts import EXPERTS
 from xmodal.features import Spec, Store
 from xmodal.fusion import FUSIONS
-from xmodal.job import Job
+from xmodal.job import Job, State
 from xmodal.modality import MODALITIES
 from xmodal.table import Table
 
@@ -54,7 +54,8 @@ class Recorder:
 
     def __init__(self, **roles):
         self.job = Job.from_json(roles)
-        answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"))
+        inputs = {n: types.SimpleNamespace(name=n) for n in ("picture", "table")}
+        answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs=inputs)
         self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
         self.made.append(self)
 
@@ -85,7 +86,10 @@ class Recorder:
     def predictions(self, source, progress):
         assert isinstance(source, Table), "a table is read once"
         score = np.array([[0.75, 0.25]] * 3 + [[0.1, 0.9]] * 2)[-source.data.num_rows :]
-        return types.SimpleNamespace(score=score), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
+        state = np.full((len(score), 2), State.PRESENT)
+        if "broken" in source.data.column_names:
+            state[1:3, 0] = state[2, 1] = State.BROKEN
+        return types.SimpleNamespace(score=score, state_RM=state), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
 
     def decide(self, score):
         return np.array(self.classes, object)[score.argmax(1)] if self.classes else score[:, 1]
@@ -282,6 +286,23 @@ def test_predictions_keep_ids_and_order(run, tmp_path):
     assert run("predict", "m", "table.csv", "--out", "p.parquet").exit_code == 0
     assert parquet.read_table(tmp_path / "p.parquet").to_pydict() == {"id": IDS, "label": ["no"] * 3 + ["yes"] * 2}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.csv", "p.parquet", "table.csv"]
+
+
+def test_rows_that_rest_on_unreadable_cells_are_flagged(run, tmp_path):
+    parquet.write_table(pa.table({"id": IDS, "broken": IDS}), tmp_path / "t.parquet")
+    assert run("predict", "m", "t.parquet", "--out", "p.parquet").exit_code == 0
+    assert parquet.read_table(tmp_path / "p.parquet")["unreadable"].to_pylist() == ["", "picture", "picture;table", "", ""]
+
+
+def test_a_spreadsheet_runs_no_cell(run, tmp_path):
+    ids = ["=1+1", "-5", "+cmd|x", "@sum", "-1e3"]
+    parquet.write_table(pa.table({"id": ids}), tmp_path / "t.parquet")
+    found = run("predict", "m", "t.parquet", "--out", "p.csv")
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["id", "'=1+1", "-5", "'+cmd|x", "'@sum", "-1e3"]
+    assert "3 cells of 'id' begin like formulas" in found.stderr
+    assert run("predict", "m", "t.parquet", "--out", "p.parquet").exit_code == 0
+    assert parquet.read_table(tmp_path / "p.parquet")["id"].to_pylist() == ids
 
 
 def test_ids_keep_their_type(run, tmp_path):

@@ -25,8 +25,9 @@ from rich.console import Console
 
 from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
-from xmodal.job import Job, Training
+from xmodal.job import Job, State, Training
 
+FORMULA, SIGNED = r"^[=+\-@\t\r]", r"^[+\-]?[0-9.]+([eE][+\-]?[0-9]+)?$"  # what a spreadsheet runs, but for numbers
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -248,6 +249,22 @@ def row_given(text: str) -> dict[str, Any]:
     return row
 
 
+def disarmed(answers: Any) -> Any:
+    """The table with an apostrophe before each text that a spreadsheet would run as a formula, and a word about it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = answers.column_names
+    for at, name in enumerate(names):
+        cells = answers.column(at)
+        if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+            armed = pc.and_(pc.match_substring_regex(cells, FORMULA), pc.invert(pc.match_substring_regex(cells, SIGNED)))
+            if count := pc.sum(armed).as_py():
+                warn([f"{count} cells of {name!r} begin like formulas: each gets an ' before it; Parquet keeps them as they are"])
+                answers = answers.set_column(at, name, pc.if_else(armed, pc.binary_join_element_wise("'", cells, ""), cells))
+    return answers
+
+
 @app.callback()
 def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, as XMODAL_DEBUG=1 does.")] = False) -> None:
     """Learn from tables whose columns hold pictures, text and numbers, and say whether mixing them paid."""
@@ -383,11 +400,17 @@ def predict(
     columns[target] = learner.decide(prediction.score)
     if proba:
         columns |= {f"probability_{c}": prediction.score[:, i] for i, c in enumerate(classes)}
+    names = [one.name for one in learner.model.answer.inputs.values()]
+    broken = [";".join(n for n, state in zip(names, row, strict=True) if state == State.BROKEN) for row in prediction.state_RM]
+    columns |= {"unreadable": broken} if any(broken) else {}  # what a row's answer could not rest on
     answers = pa.table(columns)
     if table is None:
         return typer.echo(json.dumps(answers.to_pylist()[0], ensure_ascii=False))
     with write_beside(out) if out else contextlib.nullcontext(sys.stdout.buffer) as new:
-        (parquet.write_table if out and out.suffix == ".parquet" else csv.write_csv)(answers, new)
+        if out and out.suffix == ".parquet":
+            parquet.write_table(answers, new)
+        else:
+            csv.write_csv(disarmed(answers), new)
     return None
 
 

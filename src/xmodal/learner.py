@@ -26,8 +26,10 @@ from xmodal.job import Budget, Job, Json, Progress, Rows
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
+from xmodal.table import read_table
 from xmodal.tasks import Classify, Prediction, Task
 
+BLOCK = 20_000  # rows that are predicted at once
 PLURAL = ("id", "use", "ignore", "media_root")
 
 
@@ -133,9 +135,14 @@ class Learner:
         return task.classes if isinstance(task, Classify) else None
 
     def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
-        """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read."""
-        opened, data = self._again(source, progress)
-        return self.model.answer.predict(data, np.arange(opened.rows)), opened.notes
+        """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
+        Some thousand rows at a time, so that features and what is made of them stay small."""
+        table, answer, parts, notes = read_table(source), self.model.answer, [], dict[str, None]()
+        for start in range(0, table.data.num_rows, BLOCK):
+            opened, data = self._again(table.part(start, BLOCK), progress)
+            parts.append(answer.predict(data, np.arange(opened.rows)))
+            notes |= dict.fromkeys(opened.notes)
+        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), list(notes)
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
@@ -145,9 +152,10 @@ class Learner:
             raise ConfigError("a model with a deep expert", "only classic experts", "name a network for an input with fit --encoder")
         return cast(Deep, member.expert).embed(data, np.arange(opened.rows))
 
-    def predict(self, source: Any) -> np.ndarray:
-        """Class names [R] or values [R], in row order."""
-        return self.decide(self.predictions(source)[0].score)
+    def predict(self, source: Any) -> Any:
+        """Class names [R] or values [R], in row order; of a pandas frame, a series with its index."""
+        said = self.decide(self.predictions(source)[0].score)
+        return type(source.iloc[:, 0])(said, index=source.index, name=self.model.answer.task.name) if hasattr(source, "iloc") else said
 
     def predict_proba(self, source: Any) -> np.ndarray:
         """Probabilities [R, C], in the order of `classes`."""

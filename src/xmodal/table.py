@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ class Table:
 
     data: pa.Table
     source: str
+    first: int = 0  # of a part: its first row's place in the whole
 
     def __post_init__(self) -> None:
         names = self.data.column_names
@@ -41,6 +42,10 @@ class Table:
             raise TableError("distinct column names", f"{twice[0]!r} {len(twice)} times in {self.source}", "rename them")
         if not self.data.num_rows:
             raise TableError("at least one row", f"none in {self.source}", "give a table with rows")
+
+    def part(self, start: int, rows: int) -> Table:
+        """Some of the rows, which keep their numbers in messages."""
+        return replace(self, data=self.data.slice(start, rows), first=self.first + start)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Raises ConfigError naming the nearest."""

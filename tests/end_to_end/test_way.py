@@ -216,6 +216,24 @@ def test_a_column_that_is_almost_empty(table):
     assert np.isfinite(learner.predict_proba(rows)).all()
 
 
+def test_a_long_table_is_predicted_in_parts(learner, table, monkeypatch):
+    path, rows = table
+    broken = rows.assign(picture=[p if i != 70 else "gone.png" for i, p in enumerate(rows["picture"])])
+    broken.to_csv(path.with_name("broken.csv"), index=False)
+    whole, notes = learner.predictions(path.with_name("broken.csv"))
+    monkeypatch.setattr("xmodal.learner.BLOCK", 32)
+    parts, said = learner.predictions(path.with_name("broken.csv"))
+    np.testing.assert_allclose(parts.score, whole.score, atol=1e-6)
+    assert (parts.state_RM == whole.state_RM).all() and said == notes and "row 71" in said[0]
+
+
+def test_a_frame_keeps_its_index_and_is_never_matched_on_it(learner, table):
+    rows = table[1].sample(frac=1, random_state=0)
+    said = learner.predict(rows)
+    assert said.index.equals(rows.index) and said.name == "label"
+    assert said.tolist() == learner.predict(rows.reset_index(drop=True)).tolist()
+
+
 def test_vectors_of_rows(learner, table, tmp_path):
     path, rows = table
     learner.save(tmp_path / "model")

@@ -39,10 +39,11 @@ class Counts:
     extracted: int = 0
     reused: int = 0
     broken: list[MediaError] = field(default_factory=list)
+    first: int = 0  # what rows are counted from
 
     def breaks(self, e: MediaError, column: str, row: int) -> None:
         """Rows count from 1."""
-        self.broken.append(MediaError(e.reason, f"column {column!r}, row {row + 1}: {e.where}", e.do))
+        self.broken.append(MediaError(e.reason, f"column {column!r}, row {self.first + row + 1}: {e.where}", e.do))
 
 
 def build(
@@ -50,7 +51,7 @@ def build(
     progress: Progress = lambda *_: None,
 ) -> tuple[Columns, Counts]:  # fmt: skip
     """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one."""
-    counts, columns = Counts(), {}
+    counts, columns = Counts(first=table.first), {}
     none = pa.chunked_array([pa.nulls(table.data.num_rows)])
     for key, item in inputs.items():
         held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
