@@ -17,15 +17,22 @@ if TYPE_CHECKING:
         WorkerError,
         XmodalError,
     )
+    from xmodal.estimators import CrossModalClassifier, CrossModalRegressor
     from xmodal.job import Job
     from xmodal.learner import Learner, Predictor
 
 __version__ = "0.1.0"
 __all__ = [
-    "ArtefactError", "ConfigError", "Job", "Learner", "MediaError", "MissingExtra", "Predictor", "TableError", "TargetError",
-    "UserError", "WorkerError", "XmodalError",
+    "ArtefactError", "ConfigError", "CrossModalClassifier", "CrossModalRegressor", "Job", "Learner", "MediaError", "MissingExtra",
+    "Predictor", "TableError", "TargetError", "UserError", "WorkerError", "XmodalError",
 ]  # fmt: skip
-HOME = {"Learner": "xmodal.learner", "Predictor": "xmodal.learner", "Job": "xmodal.job"}  # the rest: xmodal.errors
+HOME = {
+    "Learner": "xmodal.learner",
+    "Predictor": "xmodal.learner",
+    "Job": "xmodal.job",
+    "CrossModalClassifier": "xmodal.estimators",
+    "CrossModalRegressor": "xmodal.estimators",
+}  # the rest: xmodal.errors
 
 
 def __getattr__(name: str) -> object:
