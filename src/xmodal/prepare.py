@@ -29,6 +29,7 @@ from xmodal.modality import readings as read_columns
 from xmodal.table import Reading, Table, canonical, read_table
 from xmodal.tasks import TASKS, Classify, Task
 
+PART = 20_000  # rows whose cells are Python objects at once
 MOST = 0.3  # of the rows: more are not tied by equal media or texts
 CLASSES = 20  # a target of so few different whole numbers that repeat is classes
 
@@ -179,14 +180,21 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
 def identities(opened: Opened, job: Job) -> np.ndarray:
     """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order."""
     names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
-    cells = [found.to_pylist() for n in names if (found := opened.column(n)) is not None]
-    seen: Counter[str] = Counter()
+    cells = [found for n in names if (found := opened.column(n)) is not None]
+    seen: Counter[int] = Counter()
     out = np.zeros(opened.rows, np.uint64)
-    for row, values in enumerate(zip(*cells, strict=True)):
-        word = "\x1f".join("" if v is None else f"={v}" for v in values)
-        seen[word] += 1
-        out[row] = int.from_bytes(hashlib.blake2b(f"{seen[word]}{word}".encode(), digest_size=8).digest(), "little")
+    for start in range(0, opened.rows, PART):
+        for row, values in enumerate(zip(*(c.slice(start, PART).to_pylist() for c in cells), strict=True), start):
+            word = "\x1f".join("" if v is None else f"={v}" for v in values)
+            first = hashed(word)
+            seen[first] += 1
+            out[row] = hashed(f"{seen[first]}{word}")
     return out
+
+
+def hashed(word: str) -> int:
+    """Blake2b-64."""
+    return int.from_bytes(hashlib.blake2b(word.encode(errors="replace"), digest_size=8).digest(), "little")
 
 
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:

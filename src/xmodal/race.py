@@ -25,7 +25,7 @@ from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
-from xmodal.splits import carve, folds
+from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
 
 SETS_LISTED = 6  # up to so many inputs every set of them is scored
@@ -33,6 +33,7 @@ SETS_DRAWN = 24  # above, so many random ones
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 INNER = 0.2  # of a fold's training rows, to choose its rounds by
+SCORED = 20_000  # validation rows at most: more choose no better
 CARVED = 0.15  # validation share where none is given
 
 
@@ -191,6 +192,7 @@ class Race:
                 self.data.forget()
         else:
             train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
+            scored = thin(scored, SCORED, self.job.seed)
             self.lap(entries, train, scored, np.ones(len(scored), bool), views, (0, 1))
         outcome = self.pool(entries, scored, views)
         outcome = self.refit(outcome, rows) if small else outcome

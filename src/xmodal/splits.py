@@ -72,6 +72,11 @@ def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> 
     return allocate(groups_R, strata_R, [1 / count] * count, seed)
 
 
+def thin(rows: Rows, most: int, seed: int) -> Rows:
+    """At most so many of the rows, drawn, in their order."""
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
 def given(values: pa.Array, name: str) -> np.ndarray:
     """Parts as the split column spells them. Raises TableError for another word or an empty cell."""
     words = values.to_pylist()

@@ -13,9 +13,11 @@ import numpy as np
 
 from xmodal.errors import ArtefactError
 from xmodal.experts.base import Data, Expert, Settings, states
+from xmodal.experts.data import MOST
 from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, registered
+from xmodal.splits import thin
 from xmodal.tasks import Prediction, Task
 
 Nodes = Mapping[str, np.ndarray]
@@ -39,7 +41,8 @@ class Classic(Expert):
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Learn on the labelled ones of `rows`; the round that `valid` prefers, or exactly `budget.epochs`."""
         self.parts = {k: data.prepared(k, self.reader(k), {}, rows)[0] for k in self.inputs}
-        return self.learn(data, self.labelled(data, rows), None if valid is None else self.labelled(data, valid), budget, seed)
+        some = thin(self.labelled(data, rows), MOST, seed)
+        return self.learn(data, some, None if valid is None else self.labelled(data, valid), budget, seed)
 
     @abstractmethod
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:

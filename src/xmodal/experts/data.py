@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -14,8 +18,11 @@ from xmodal.batch import Examples
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Key, Rows, TaskName
+from xmodal.splits import thin
 
 Cached = tuple[Fitted, FeatureColumn]
+MOST = 50_000  # rows that anything but a network is fitted on
+PART = 8192  # cells that are prepared at once; of more, what is prepared is on the disk
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class TableData:
         at = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16).hexdigest()
         name = (key, encoder.__module__, encoder.__qualname__, json.dumps(dict(settings), sort_keys=True), at)
         if name not in self.cache:
-            fitted = encoder.fit(self.columns[key].rows(rows).compact(), settings, self.seed)
+            fitted = encoder.fit(self.columns[key].rows(thin(rows, MOST, self.seed)).compact(), settings, self.seed)
             self.cache[name] = (fitted, self.transformed(key, encoder, fitted))
         return self.cache[name]
 
@@ -40,7 +47,7 @@ class TableData:
         """The whole column under a fitted part; equal parts are applied once."""
         name = (key, encoder.__module__, encoder.__qualname__, fitted.digest)
         if name not in self.cache:
-            self.cache[name] = (fitted, encoder.transform(fitted, self.columns[key]))
+            self.cache[name] = (fitted, in_parts(encoder, fitted, self.columns[key]))
         return self.cache[name][1]
 
     def forget(self) -> None:
@@ -51,3 +58,33 @@ class TableData:
         """The same data whose examples carry what the pooled experts say."""
         examples = self.examples[task]._replace(offset_R=torch.from_numpy(offset_RC.astype(np.float32)))
         return replace(self, examples={**self.examples, task: examples})
+
+
+def in_parts(encoder: type[Preparer], fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
+    """`encoder.transform` of a column, whose cells stand alone: of a long one some thousand at a time, into nameless files that
+    are mapped, so that memory doesn't grow with the rows."""
+    if column.cells <= PART:
+        return encoder.transform(fitted, column)
+    shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+    ends: dict[str, list[np.ndarray]] = {}
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {}
+        for start in range(0, column.cells, PART):
+            part = encoder.transform(fitted, column.some(start, start + PART))
+            for name, array in {**part.dense, **{name: values for name, (values, _) in part.ragged.items()}}.items():
+                if name not in files:
+                    files[name], shapes[name] = stack.enter_context(tempfile.TemporaryFile()), (array.dtype, array.shape[1:])
+                files[name].write(np.ascontiguousarray(array).data)
+            for name, (_, offsets) in part.ragged.items():
+                before = ends.setdefault(name, [np.zeros(1, np.int64)])
+                before.append(offsets[1:] + before[-1][-1])
+        maps = {name: mapped(file, *shapes[name]) for name, file in files.items()}
+    ragged = {name: (maps.pop(name), np.concatenate(found)) for name, found in ends.items()}
+    return replace(column, dense=maps, ragged=ragged)
+
+
+def mapped(file: IO[bytes], kind: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """All that was written to it."""
+    file.flush()
+    count = file.tell() // (kind.itemsize * math.prod(shape))
+    return np.memmap(file, kind, "r", shape=(count, *shape)) if count else np.zeros((0, *shape), kind)

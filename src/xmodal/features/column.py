@@ -63,6 +63,15 @@ class FeatureColumn:
         ragged = {k: take_ragged(v, offsets, used_U) for k, (v, offsets) in self.ragged.items()}
         return replace(self, dense={k: v[used_U] for k, v in self.dense.items()}, ragged=ragged, row_BK=row_BK)
 
+    def some(self, start: int, stop: int) -> FeatureColumn:
+        """Only these cells, a row each."""
+        at = np.arange(start, min(stop, self.cells))
+        ragged = {k: take_ragged(v, offsets, at) for k, (v, offsets) in self.ragged.items()}
+        return replace(
+            self, dense={k: v[start:stop] for k, v in self.dense.items()}, ragged=ragged, row_BK=np.arange(len(at))[:, None],
+            state_B=np.zeros(len(at), np.int8),
+        )  # fmt: skip
+
     def hidden(self) -> FeatureColumn:
         """The same rows with every cell gone."""
         state_B = np.where(self.state_B == State.PRESENT, State.MISSING, self.state_B).astype(np.int8)

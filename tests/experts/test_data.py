@@ -1,0 +1,43 @@
+"""What is prepared in parts is what is prepared at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.doubles import INPUTS, table
+
+from xmodal.encoders import ENCODERS
+from xmodal.experts import data
+from xmodal.experts.descriptors import DESCRIPTORS
+from xmodal.splits import thin
+
+READERS = [*ENCODERS.values(), *DESCRIPTORS.values()]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda r: r.__name__)
+def test_a_long_column_is_prepared_in_parts(monkeypatch, reader):
+    tried, pixels = 0, np.random.default_rng(0).integers(0, 256, (79, 8, 8, 3), np.uint8)
+    columns = dict(table("classify")[1].columns)
+    columns["main.pic"] = replace(columns["main.pic"], dense={**columns["main.pic"].dense, "pixels": pixels})
+    for key, column in ((k, columns[k]) for k in INPUTS):
+        reads = getattr(reader, "modality", {m for m, d in DESCRIPTORS.items() if d is reader})
+        if INPUTS[key].modality not in reads:
+            continue
+        tried += 1
+        fitted = reader.fit(column.compact(), {}, 0)
+        whole = reader.transform(fitted, column)
+        monkeypatch.setattr(data, "PART", 7)
+        parts = data.in_parts(reader, fitted, column)
+        assert parts.cells == whole.cells > 14 and parts.dense.keys() == whole.dense.keys() and parts.ragged.keys() == whole.ragged.keys()
+        taken, again = (c.take(np.arange(c.cells)) for c in (whole, parts))
+        for name, array in taken.items():
+            np.testing.assert_allclose(again[name], array, rtol=1e-5, atol=1e-6)
+        assert parts.row_BK is column.row_BK and parts.state_B is column.state_B
+    assert tried
+
+
+def test_rows_are_thinned_in_order_and_by_the_seed_alone():
+    rows = np.arange(100, 1100)
+    some = thin(rows, 50, 3)
+    assert len(some) == 50 and (np.diff(some) > 0).all() and np.isin(some, rows).all()
+    assert np.array_equal(some, thin(rows, 50, 3)) and not np.array_equal(some, thin(rows, 50, 4)) and thin(rows, 1000, 0) is rows
