@@ -19,9 +19,10 @@ def test_a_long_column_is_prepared_in_parts(monkeypatch, reader):
     tried, pixels = 0, np.random.default_rng(0).integers(0, 256, (79, 8, 8, 3), np.uint8)
     columns = dict(table("classify")[1].columns)
     columns["main.pic"] = replace(columns["main.pic"], dense={**columns["main.pic"].dense, "pixels": pixels})
-    for key, column in ((k, columns[k]) for k in INPUTS):
+    columns["main.none"] = replace(columns["main.table"], dense={**columns["main.table"].dense, "date": np.zeros((80, 0))})
+    for key, column in ((k, columns[k]) for k in (*INPUTS, "main.none")):
         reads = getattr(reader, "modality", {m for m, d in DESCRIPTORS.items() if d is reader})
-        if INPUTS[key].modality not in reads:
+        if INPUTS.get(key, INPUTS["main.table"]).modality not in reads:
             continue
         tried += 1
         fitted = reader.fit(column.compact(), {}, 0)

@@ -78,13 +78,13 @@ def in_parts(encoder: type[Preparer], fitted: Fitted, column: FeatureColumn) -> 
             for name, (_, offsets) in part.ragged.items():
                 before = ends.setdefault(name, [np.zeros(1, np.int64)])
                 before.append(offsets[1:] + before[-1][-1])
-        maps = {name: mapped(file, *shapes[name]) for name, file in files.items()}
+        counts = {name: int(before[-1][-1]) for name, before in ends.items()}
+        maps = {name: mapped(file, *shapes[name], counts.get(name, column.cells)) for name, file in files.items()}
     ragged = {name: (maps.pop(name), np.concatenate(found)) for name, found in ends.items()}
     return replace(column, dense=maps, ragged=ragged)
 
 
-def mapped(file: IO[bytes], kind: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+def mapped(file: IO[bytes], kind: np.dtype[Any], shape: tuple[int, ...], count: int) -> np.ndarray:
     """All that was written to it."""
     file.flush()
-    count = file.tell() // (kind.itemsize * math.prod(shape))
-    return np.memmap(file, kind, "r", shape=(count, *shape)) if count else np.zeros((0, *shape), kind)
+    return np.memmap(file, kind, "r", shape=(count, *shape)) if count * math.prod(shape) else np.zeros((count, *shape), kind)
