@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: venv test lint format demo bench clean
+.PHONY: venv test lint format demo docs bench clean
 
 venv: $(STAMP)
 
@@ -31,8 +31,11 @@ demo: venv  ## draws its own table, learns from it, and says whether mixing the 
 	$(BIN)/xmodal fit demo/table.csv --target label --id id --split split --ignore mood --out demo/model --force
 	$(BIN)/xmodal evaluate demo/model demo/table.csv --part test
 
+docs: venv  ## the site, into site/; no network is needed to build or to read it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 bench: venv  ## scores test rows: every look is logged in bench/looks.jsonl
 	$(BIN)/python -m bench.run $(NAMES)
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo site build dist

@@ -184,6 +184,7 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
 
 def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]:
     """The table, and a learner with the roles that the configuration and the options give to its columns."""
+    from xmodal.job import registry
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
     from xmodal.table import read_table
@@ -198,7 +199,7 @@ def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]
     if isinstance(target, str) and "=" in target and target not in columns:
         values["target"], values["kind"] = divide("target", target, columns)
     for name in (n for n in ("input", "modality", "encoder") if isinstance(values.get(n), list)):
-        known = {*columns, *values.get("input", ()), "table", "columns", *(MODALITIES if name == "encoder" else ())}
+        known = {*columns, *values.get("input", ()), "table", "columns", *(registry("modalities", MODALITIES) if name == "encoder" else ())}
         values[name] = dict(divide(name, v, {v.split("=", 1)[0]} if name == "input" else known) for v in values[name])
     return rows, Learner(**values)
 

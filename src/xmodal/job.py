@@ -112,6 +112,7 @@ class Job:
     input: dict[str, str] = role({}, "NAME=PATTERN", "A named group of plain columns.")
     encoder: dict[str, str] = role({}, "INPUT|MODALITY=NAME", "Encode it so.")
     fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
+    head: str | None = role(None, "NAME", "Of those networks; else the usual one of the task.")
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
     media_root: tuple[str, ...] = role((), "DIR", "Where media lie; else beside the table.")
     seed: int = role(0, None, "Of every draw.")

@@ -203,8 +203,8 @@ class Learner:
         if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
         device_of(self.job.device)
-        check_names(self.job, opened.inputs)
         task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
+        check_names(self.job, task, opened.inputs)
         main_metric(task.kind, task.width, self.job.metric)
         data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), progress)
         groups = prepare.ties_of(opened, data, self.job)

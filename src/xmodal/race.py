@@ -23,6 +23,7 @@ from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
+from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
 from xmodal.splits import carve, folds, thin
@@ -121,20 +122,23 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
         add("fusion.descriptor", "deep", inputs, "descriptor")
         if any(map(is_raw, inputs.values())):
             add("fusion.raw", "deep", inputs, "raw")
-    for kind in registry("experts", EXPERTS).keys() - EXPERTS.keys():
-        add(f"{'joint' if len(inputs) > 1 else one.name}.{kind}", kind, inputs)
+    for kind in sorted(registry("experts", EXPERTS).keys() - EXPERTS.keys()):
+        for some in [{key: one} for key, one in classic.items()] + [classic] * (len(classic) > 1):
+            add(f"{'joint' if len(some) > 1 else next(iter(some.values())).name}.{kind}", kind, some)
     return found
 
 
 def settings_of(job: Job, recipe: str, fusion: str) -> dict[str, Json]:
     """Of a deep expert."""
     kind = "raw" if recipe == "raw" else "descriptor"
-    return {"kind": kind, "fusion": job.fusion or fusion, "training": asdict(getattr(job.training, recipe))}
+    return {"kind": kind, "fusion": job.fusion or fusion, "head": job.head, "training": asdict(getattr(job.training, recipe))}
 
 
-def check_names(job: Job, inputs: Mapping[Key, Input]) -> None:
-    """Raises ConfigError for a fusion that isn't known, or an encoder that cannot read its input."""
+def check_names(job: Job, task: Task, inputs: Mapping[Key, Input]) -> None:
+    """Raises ConfigError for a fusion that isn't known, a head that answers other tasks, or an encoder that cannot read its input."""
     registered("fusions", FUSIONS, job.fusion or "transformer")
+    if job.head and not issubclass(registered("heads", HEADS, job.head), usual := HEADS[task.kind]):
+        raise ConfigError(f"a head that is a {usual.__name__}, for a target to {task.kind}", f"{job.head!r}", "give another --head")
     for one in inputs.values():
         if one.encoder is not None and one.modality not in (reads := encoder_class(one.encoder).modality):
             got = f"{one.encoder!r}, which reads {', '.join(sorted(reads))}"
