@@ -62,7 +62,16 @@ def test_every_make_target_shown_exists():
 
 def test_the_tree_names_every_module_and_no_other():
     tree = next(b for b in blocks("text") if "src/xmodal/" in b)
-    named = set(re.findall(r"[a-z_]+\.py|[a-z_]+/", tree)) - {"src/", "xmodal/", "tests/", "bench/", "contracts/", "end_to_end/", "docs/", "examples/"}
+    named = set(re.findall(r"[a-z_]+\.py|[a-z_]+/", tree)) - {
+        "src/",
+        "xmodal/",
+        "tests/",
+        "bench/",
+        "contracts/",
+        "end_to_end/",
+        "docs/",
+        "examples/",
+    }
     source = ROOT / "src/xmodal"
     there = {p.name for p in source.rglob("*.py")} | {f"{p.parent.name}/" for p in source.rglob("*.py") if p.parent != source}
     assert not named - there, "named but gone"
@@ -120,12 +129,13 @@ def drawn(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Every fit that doesn't say otherwise takes a moment: few epochs, few experts."""
-    from xmodal import race
+    from xmodal import evaluate, race
 
     every = race.candidates
     for place in ("race", "learner", "inspection"):
         monkeypatch.setattr(f"xmodal.{place}.candidates", lambda *a: [c for c in every(*a) if c.kind in ("linear", "deep")])
-    made = Learner.__init__
+    weights, made = evaluate.draw_weights, Learner.__init__
+    monkeypatch.setattr(evaluate, "draw_weights", lambda groups, seed: weights(groups, seed, 20))
     monkeypatch.setattr(Learner, "__init__", lambda self, job=None, **roles: made(self, job, **{"training": QUICK, **roles}))
 
 
@@ -198,7 +208,9 @@ def watching(looked):
 
 
 def test_the_examples_are_listed():
-    assert set(re.findall(r"`(\w+\.py)`", (ROOT / "examples/README.md").read_text("utf-8"))) == {p.name for p in (ROOT / "examples").glob("*.py")}
+    assert set(re.findall(r"`(\w+\.py)`", (ROOT / "examples/README.md").read_text("utf-8"))) == {
+        p.name for p in (ROOT / "examples").glob("*.py")
+    }
 
 
 def test_the_site_builds_without_a_network_and_holds_every_command_option_and_public_name(tmp_path):

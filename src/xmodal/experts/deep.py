@@ -66,7 +66,9 @@ class Deep(Expert):
         width = self.training.width
         encoders = [encoder_class(name)(self.parts[key], width) for key, name in self.encoders.items()]
         fusion = registered("fusions", FUSIONS, str(self.settings.get("fusion", self.fusion)))
-        heads = {name: registered("heads", HEADS, str(self.settings.get("head") or task.kind))(task, width) for name, task in self.tasks.items()}
+        heads = {
+            name: registered("heads", HEADS, str(self.settings.get("head") or task.kind))(task, width) for name, task in self.tasks.items()
+        }
         uses = {key: i for i, key in enumerate(self.inputs)}
         return Model(encoders, uses, {self.table: fusion(tuple(self.inputs), width, {})}, Identity(), heads)
 
