@@ -25,7 +25,7 @@ with open("table.csv", "w", newline="") as file:
     for row in range(80):
         low = row % 2
         open(f"{row}.wav", "wb").write(tone((200 if low else 900) + row))
-        out.writerow(["" if row % 9 == 8 else f"{row}.wav", f"the clip of number {row} on the long list", row % 7, "low" if low else "high"])
+        out.writerow(["" if row % 9 == 8 else f"{row}.wav", f"clip number {row} of a long list", row % 7, "low" if low else "high"])
 """
 
 
@@ -86,6 +86,6 @@ def test_they_train_are_saved_loaded_and_predict(run, installed):
     assert '"gated"' in saved and '"focal"' in saved and '"spectrum"' in saved
     answers = list(csv.DictReader(run("-m", "xmodal", "predict", "model", "table.csv", "--proba").splitlines()))
     assert len(answers) == 80 and sum(a["label"] == ("low" if i % 2 else "high") for i, a in enumerate(answers)) > 70
-    row = {"clip": "0.wav", "note": "the clip of number 0 on the long list", "size": 0}
+    row = {"clip": "0.wav", "note": "clip number 0 of a long list", "size": 0}
     one = json.loads(run("-m", "xmodal", "predict", "model", "--proba", stdin=json.dumps(row)))
     assert one["probability_high"] == pytest.approx(float(answers[0]["probability_high"]), abs=1e-5)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from tests.doubles import INPUTS, pointed
 
+from xmodal import ConfigError, Learner
 from xmodal.answer import to_bits
 from xmodal.batch import Examples, View
 from xmodal.experts import EXPERTS
@@ -234,3 +235,18 @@ def test_raw_encoders_take_part_from_so_many_rows(n: int, raw: bool) -> None:
     found = {c.name for c in candidates(Job(), task, INPUTS, n)}
     assert {"note.linear", "pic.linear", "table.boosted", "joint.forest", "fusion.descriptor"} <= found
     assert all((name in found) == raw for name in ("note.bilstm", "pic.cnn", "fusion.raw"))
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "says"),
+    [
+        ("regress", "classify", "a head that is a ClassifyHead"),
+        ("clasify", "classify", "did you mean 'classify'"),
+        ("classify", "regress", "a head that is a RegressHead"),
+    ],
+)
+def test_a_head_of_another_task_is_refused_before_anything_is_trained(head: str, kind: str, says: str) -> None:
+    rows = {"x": list(range(40)), "y": [1.5, 2.5] * 20}
+    with pytest.raises(ConfigError, match=says):
+        Learner(target="y", kind=kind, head=head).ready(pa.table(rows), lambda *_: None)
+    Learner(target="y", kind=kind, head=kind).ready(pa.table(rows), lambda *_: None)
