@@ -1,10 +1,12 @@
 """Each finding on a table that has just that fault, and none on one that has none."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from xmodal import Learner, cli
@@ -84,3 +86,34 @@ def test_the_command_prints_and_is_strict(tmp_path):
     }
     assert CliRunner().invoke(cli.app, [*command, "--strict"]).exit_code == 1
     assert CliRunner().invoke(cli.app, [*command[:-2], "--strict"]).exit_code == 0
+
+
+def test_moving_pictures_formats_and_refused_ones_are_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = [Image.new("L", (8, 8), shade) for shade in ("black", "white")]
+    for i in range(60):
+        name = tmp_path / f"{i}.gif"
+        pixels = Image.fromarray(rng.integers(0, 256, (8, 8)).astype(np.uint8))
+        pixels.save(name, save_all=True, append_images=frames if i < 9 else [])
+    (tmp_path / "3.gif").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    rows = pd.DataFrame({"pic": [f"{i}.gif" for i in range(60)], "size": rng.normal(size=60), "y": list("ab") * 30})
+    result = inspect(Learner(target="y", media_root=tmp_path), rows, lambda *_: None)
+    pic = next(c for c in result["columns"] if c["name"] == "pic")
+    refused = [reason for reason in pic["files"] if "HEIC" in reason]
+    assert len(refused) == 1
+    assert {k: n for k, n in pic["files"].items() if k not in refused} == {"GIF": 59, "moving": 8}
+    assert any("8 pictures move; of each the first frame is used" in line["says"] for line in result["findings"])
+
+
+@pytest.mark.parametrize("known", [{"item": "a blue ceramic mug of the series"}, {"price": 12.5, "shop": "corner shop", "stars": 4}])
+def test_pictures_of_one_thing_stay_in_one_part(tmp_path: Path, known: dict[str, object]) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for thing in range(20):
+        cells = {k: f"{v} {thing}" if isinstance(v, str) else float(v) + thing for k, v in known.items()}  # type: ignore[arg-type]
+        for view in range(5):
+            Image.fromarray(rng.integers(0, 256, (8, 8)).astype(np.uint8)).save(tmp_path / f"{thing}-{view}.png")
+            rows.append({"pic": f"{thing}-{view}.png", **cells, "y": "ab"[thing % 2]})
+    ready = Learner(target="y", media_root=tmp_path).ready(rows, lambda *_: None)
+    assert len(set(zip(ready.groups.tolist(), np.arange(100) // 5, strict=True))) == len(set(ready.groups.tolist())) == 20
+    assert "100 rows share pictures, texts or all other cells: such rows stay in one part" in ready.opened.notes

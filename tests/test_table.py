@@ -18,7 +18,7 @@ from pyarrow import feather, parquet
 from xmodal import table as module
 from xmodal.errors import ConfigError, TableError
 from xmodal.job import State
-from xmodal.table import Reading, canonical, read_table
+from xmodal.table import BOX, Reading, canonical, read_table
 
 
 def csv(folder: Path, content: str | bytes) -> Path:
@@ -174,10 +174,16 @@ def test_gaps_of_every_library_are_one() -> None:
 @pytest.mark.parametrize("cell", [np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4)), {1, 2}, object()])
 @pytest.mark.parametrize("modality", ["number", "date", "category", "text", "image"])
 def test_an_object_in_a_cell_is_an_error(cell: object, modality: str) -> None:
+    if isinstance(cell, (np.ndarray, Image.Image)):  # a picture, where one is wanted
+        assert read_table([{"c": "one"}, {"c": cell}]).data["c"].type == BOX
+        if modality == "image":
+            assert Reading("c", modality).cell(cell)[0].startswith(b"\x89PNG")
+            return
+    else:
+        with pytest.raises(TableError, match="in column 'c'"):
+            read_table([{"c": "one"}, {"c": cell}])
     with pytest.raises(TableError, match=rf"a path.*{type(cell).__name__} in column 'c'.*bytes of its file"):
         Reading("c", modality).cell(cell)
-    with pytest.raises(TableError, match="in column 'c'"):
-        read_table([{"c": "one"}, {"c": cell}])
 
 
 def test_a_column_that_is_not_there_is_missing() -> None:
@@ -189,3 +195,18 @@ def test_import_brings_neither_torch_nor_sklearn() -> None:
     code = "import sys, xmodal.table, xmodal.features.worker; print({'torch', 'sklearn', 'pandas', 'pyarrow.csv'} & set(sys.modules))"
     env = {"PYTHONPATH": str(Path(module.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True).stdout == "set()\n"
+
+
+def test_bytes_beside_names_lists_and_pictures_keep_their_kind() -> None:
+    def held(*cells: object) -> list[object]:
+        return read_table([{"c": cell} for cell in cells]).data["c"].to_pylist()
+
+    file, name = {"bytes": b"x", "path": None}, {"bytes": None, "path": "22.0"}
+    assert held(b"x", None) == [b"x", None]
+    assert held(b"x", "22.0", None) == [file, name, None]  # Arrow would make bytes of the name
+    assert held(["22.0"], [b"x"], None) == [[name], [file], None]
+    assert held("22.0", [b"x", "22.0"]) == [[name], [file, name]]
+    assert held(Path("22.0"), {"bytes": b"x"}) == [name, file]
+    assert held(Path("22.0"), None) == ["22.0", None]
+    assert held([Image.new("L", (1, 1))], [])[1] == []
+    assert held("a", {"other": 1}) == ["a", "{'other': 1}"]

@@ -33,7 +33,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or Arrow file.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
-Roots = Annotated[list[Path], typer.Option(default_factory=list, show_default=False, metavar="DIR", help="Where media lie. Repeatable.")]
+Roots = Annotated[
+    list[Path], typer.Option(default_factory=list, show_default=False, metavar="DIR", help="Folder or archive of media. Repeatable.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 TYPES: dict[str, Any] = {"str": str | None, "int": int | None, "float": float | None, "bool": bool | None}  # others: a list
 

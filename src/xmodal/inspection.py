@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,9 @@ from xmodal.errors import UserError
 from xmodal.experts.base import Preparer
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.experts.linear import cells
-from xmodal.job import Json, Key, Progress, State
+from xmodal.job import Json, Key, Progress, State, registered
 from xmodal.learner import Learner, Ready
+from xmodal.modality import MODALITIES, MediaModality
 from xmodal.race import candidates
 from xmodal.table import distinct, read_table
 
@@ -73,6 +74,9 @@ def column(ready: Ready, name: str) -> dict[str, Json]:
     state_B = reading.parse(values)[1] if one.modality == "table" else ready.data.columns[one.key].state_B
     lacks: dict[str, Json] = {"missing": int((state_B == State.MISSING).sum()), "broken": int((state_B == State.BROKEN).sum())}
     shown: dict[str, Json] = {"name": name, "input": one.name, "modality": reading.modality, "options": dict(reading.options)}
+    if one.modality not in ("table", "text"):
+        kind = cast(MediaModality, registered("modalities", MODALITIES, one.modality))
+        shown["files"] = dict(kind.survey(values, opened.media, reading))
     return {**shown, "reason": reading.reason, "distinct": len(distinct(values)[0]) - 1, **lacks}
 
 
@@ -86,7 +90,9 @@ def notes(ready: Ready) -> Iterator[Finding]:
 def gaps(columns: Sequence[Mapping[str, Any]], rows: int) -> Iterator[Finding]:
     """What is missing or unusable of each column."""
     for one in columns:
-        name, missing, broken = one["name"], one["missing"], one["broken"]
+        name, missing, broken, moving = one["name"], one["missing"], one["broken"], one.get("files", {}).get("moving")
+        if moving:
+            yield Finding("columns", "warn", f"{name!r}: {moving} pictures move; of each the first frame is used")
         if missing:
             level: Literal["pass", "warn"] = "warn" if missing > rows / 2 else "pass"
             yield Finding("missing", level, f"{name!r}: {missing} of {rows} cells are missing", "nothing: they are masked, never filled in")

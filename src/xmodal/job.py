@@ -114,7 +114,7 @@ class Job:
     fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
     head: str | None = role(None, "NAME", "Of those networks; else the usual one of the task.")
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
-    media_root: tuple[str, ...] = role((), "DIR", "Where media lie; else beside the table.")
+    media_root: tuple[str, ...] = role((), "DIR", "Folder, zip or tar file where media lie; else beside the table.")
     seed: int = role(0, None, "Of every draw.")
     ship: str = role("answer", "answer|fusion", "The pool of experts, or the deep fusion alone.")
     device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")

@@ -1,20 +1,39 @@
-"""The only door for bytes from outside: from inside the allowed roots, of bounded size, and no stand-in."""
+"""The only door for bytes from outside: from inside the allowed roots (folders, zip and tar files), of bounded size, and no stand-in.
+
+A cell is a path, bytes, a `data:` URI, the base64 text of a picture, or `{"bytes": …, "path": …}`; or several of these: a list, a list
+in JSON, names with a separator between them, a folder. Pictures and arrays in memory become bytes at the table's door (`encoded`)."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import io
+import json
+import lzma
 import os
+import posixpath
+import re
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
 from xmodal.errors import MediaError
 
 T = TypeVar("T")
+Stamp = tuple[int, int, int]
 Cell = object  # what a cell may hold: text, a path, bytes, a number, a date, None
 # A pipe or device must not block us, and a link put in place after the check must not be followed.
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
@@ -23,14 +42,26 @@ STAND_INS = {
     b"<!doctype html": ("a web page", "download the file again"),
     b"<html": ("a web page", "download the file again"),
 }
+# What stands at a place near the start of a file tells its kind, whatever its name.
+MARKS = (
+    (0, rb"\x89PNG", "PNG"), (0, rb"\xff\xd8\xff", "JPEG"), (0, rb"GIF8", "GIF"), (0, rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
+    (0, rb"RIFF....WEBP", "WEBP"), (0, rb"BM....\0\0\0\0", "BMP"), (4, rb"ftypavi[fs]|ftyp.{8,24}avif", "AVIF"),
+    (4, rb"ftyp(?:he[iv]|mif1|msf1)", "HEIC"), (128, rb"DICM", "DICOM"), (0, rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, rb"\0\0\0\x0cjP  ", "JPEG 2000"), (0, rb"%PDF", "PDF"), (0, rb"8BPS", "Photoshop"), (0, rb"(?:<\?xml.*)?<svg", "SVG"),
+)  # fmt: skip
+BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{40,}={0,2}\s*")
+DRIVE = re.compile(r"[A-Za-z]:/")
+ARCHIVE_DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, lzma.LZMAError)
+GREY = 257  # 65,535 / 255
 
 
 @dataclass(frozen=True)
 class Caps:
-    """Upper bounds, checked before anything is decoded."""
+    """Upper bounds, checked before anything is decoded. `files`: of one cell."""
 
     bytes: int = 256 * 2**20
     pixels: int = 80_000_000
+    files: int = 256
 
 
 @runtime_checkable
@@ -44,40 +75,147 @@ class Raw(Protocol):
     def load(self) -> Callable[..., np.ndarray]: ...  # image: size=
 
 
+class Archive:
+    """A zip or plain tar file: `files` by name, `folders` with the names in them. Members are read where they lie."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.zip = path, zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
+        if self.zip:
+            held: dict[str, Any] = {i.filename.replace("\\", "/"): i for i in self.zip.infolist() if not i.is_dir()}
+        else:
+            with tarfile.open(path, "r:") as tar:
+                held = {m.name: m for m in tar.getmembers() if m.isreg() and not m.issparse()}
+        normal = ((posixpath.normpath(name), member) for name, member in held.items())
+        self.files = {name: member for name, member in normal if not name.startswith(("/", ".."))}
+        self.folders: dict[str, dict[str, None]] = {"": {}}
+        for parts in (name.split("/") for name in self.files):
+            for i, part in enumerate(parts):
+                self.folders.setdefault("/".join(parts[:i]), {})[part] = None
+
+    def read(self, name: str, cap: int) -> tuple[bytes, int]:
+        """A member, if it isn't larger than `cap`, and its size, more than which is never unpacked."""
+        member = self.files[name]
+        size = member.file_size if self.zip else member.size
+        with self.zip.open(member) if self.zip else open(self.path, "rb") as file:
+            file.seek(0 if self.zip else member.offset_data)
+            return file.read(size if size <= cap else 0), size
+
+
+class Names(NamedTuple):
+    """What a folder holds, by names without case, with and without their extensions."""
+
+    folder: str
+    files: tuple[str, ...]
+    whole: dict[str, list[str]]
+    stem: dict[str, list[str]]
+
+
 @dataclass(frozen=True)
 class Media:
-    """`roots`: the folders that paths may lead into, tried in order."""
+    """`roots`: folders, zip and tar files that paths may lead into, tried in order. `said`: how many cells were read under another
+    spelling than the table's."""
 
     roots: tuple[Path, ...]
     caps: Caps = Caps()
+    said: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple(Path(os.path.realpath(root)) for root in self.roots))
 
     def open(self, cell: Cell) -> io.BufferedIOBase:
-        """The bytes of a path or of bytes. Raises MediaError and nothing else."""
+        """The bytes of one file, whatever stands for it. Raises MediaError and nothing else."""
+        if isinstance(cell, str) and (content := embedded(cell)) is not None:
+            cell = content
         if isinstance(cell, bytes):
             return self._checked(io.BytesIO(cell), len(cell), cell)
         if not isinstance(cell, (str, os.PathLike)):
             raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
+        path, how = self._find(os.fspath(cell))
         try:
-            file = os.fdopen(os.open(self._find(os.fspath(cell)), FLAGS), "rb")
+            if not os.path.lexists(path) and (at := member_of(path)):
+                content, size = at[0].read(at[1], self.caps.bytes)
+                file: io.BufferedIOBase = io.BytesIO(content)
+            else:
+                file = os.fdopen(os.open(path, FLAGS), "rb")
+                status = os.fstat(file.fileno())
+                size = status.st_size if stat.S_ISREG(status.st_mode) else -1
         except OSError as e:
             raise MediaError((e.strerror or "cannot be opened").lower(), shown(cell)) from e
-        status = os.fstat(file.fileno())
-        return self._checked(file, status.st_size if stat.S_ISREG(status.st_mode) else -1, cell)
+        except (KeyError, *ARCHIVE_DAMAGE) as e:
+            raise MediaError(f"damaged or locked in its archive: {e}", shown(cell), "make the archive again") from e
+        file = self._checked(file, size, cell)
+        self.said.update(how)
+        return file
 
-    def _find(self, name: str) -> str:
-        """The real path: of the literal name, else of the name with Windows separators read as such."""
-        where = "no such file" if self.roots else "a path, but no media root"
+    def files(self, cell: Cell, separator: str | None = None) -> list[str | bytes]:
+        """The files of a cell, in order: itself, what a list or a JSON list holds, names between separators, or the files of a folder.
+        A file of just that name goes before all these. Raises MediaError."""
+        if isinstance(cell, (list, tuple, np.ndarray)):
+            found = [file for one in cell for file in self.files(one)]
+        elif isinstance(cell, Mapping):
+            found = self.files(cell.get("path") if cell.get("bytes") is None else cell["bytes"])
+        elif isinstance(cell, (str, os.PathLike)):
+            found = self._named(os.fspath(cell), separator)
+        else:
+            found = [cell] if cell is not None else []  # type: ignore[list-item]
+        if len(found) > self.caps.files:
+            raise MediaError(f"{len(found):,} files in a cell, more than {self.caps.files:,}", shown(cell), "make it several rows")
+        return found
+
+    def _named(self, cell: str, separator: str | None) -> list[str | bytes]:
+        if not cell.strip():
+            return []
+        if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):
+            return [cell]
+        path = attempt(self._find, cell)
+        if not isinstance(path, MediaError) and not os.path.isfile(path[0]) and (held := children(path[0])):
+            names: list[str | bytes] = [f"{cell.rstrip('/')}/{name}" for name in sorted(held.files) if not name.startswith(".")]
+            names = [n for n in names if not children(self._find(str(n))[0])] if len(names) <= self.caps.files else names
+            if not names:
+                raise MediaError("an empty folder", shown(cell), "replace the folder")
+            return names
+        if cell.lstrip().startswith("["):
+            with contextlib.suppress(ValueError, RecursionError):
+                return self.files(json.loads(cell))
+        if isinstance(path, MediaError) and separator and separator in cell:
+            return [name.strip() for name in cell.split(separator) if name.strip()]
+        return [cell]
+
+    def _find(self, name: str) -> tuple[str, list[str]]:
+        """The real path, and how it was spelled if not as it stands: the literal name first, then Windows separators read as such, then
+        the one file whose name differs only in case or has an extension more."""
+        where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
+        paths, how = list[str](), list[str]()
         for spelled in () if "\0" in name else dict.fromkeys((name, name.replace("\\", "/"))):
-            for root in self.roots:
-                path = os.path.realpath(root / spelled)
-                if not any(Path(path).is_relative_to(allowed) for allowed in self.roots):
+            how = ["Windows separators"] if spelled != name else []
+            paths = [os.path.realpath(root / spelled) for root in self.roots]
+            for path in paths:
+                if not self._allowed(path) or DRIVE.match(spelled):
                     where = f"outside {', '.join(map(str, self.roots))}"
-                elif os.path.exists(path):
-                    return path
-        raise MediaError(where, shown(name), "check the path and --media-root")
+                elif exists(path):
+                    return path, how
+        for path in paths if where == "no such file" else ():
+            folder, last = os.path.split(path)
+            for held in (children(near) for near in self._near(folder)):
+                fits = (held.whole.get(folded(last)) or held.stem.get(folded(last), [])) if held else []
+                real = os.path.realpath(os.path.join(held.folder, fits[0])) if held and len(fits) == 1 else ""
+                if real and self._allowed(real) and exists(real):
+                    return real, [*how, "another case or no extension"]
+                if held and (fits := fits or held.stem.get(folded(os.path.splitext(last)[0]), [])):
+                    do = f"did you mean {' or '.join(fits[:3])}?"
+        raise MediaError(where, shown(name), do)
+
+    def _allowed(self, path: str) -> bool:
+        return any(Path(path).is_relative_to(root) for root in self.roots)
+
+    def _near(self, folder: str) -> list[str]:
+        """The folders inside the roots that differ from this one only in case."""
+        if not self._allowed(folder) or exists(folder):
+            return [folder] if self._allowed(folder) else []
+        above, last = os.path.split(folder)
+        held = [(near, found) for near in self._near(above) if (found := children(near))]
+        real = [os.path.realpath(os.path.join(near, name)) for near, found in held for name in found.whole.get(folded(last), [])]
+        return [path for path in real if self._allowed(path)]
 
     def _checked(self, file: io.BufferedIOBase, size: int, cell: Cell) -> io.BufferedIOBase:
         problem: tuple[str, str] | None
@@ -97,7 +235,145 @@ class Media:
 
 def shown(cell: Cell) -> str:
     """A cell as it stands in messages."""
-    return f"{len(cell)} bytes" if isinstance(cell, bytes) else f"file {str(cell)[:200]!r}"
+    text = str(cell) if not isinstance(cell, bytes) else f"{len(cell)} bytes"
+    return text if isinstance(cell, bytes) else f"file {text if len(text) <= 200 else text[:60] + '…'!r}"
+
+
+def kind_of(start: bytes) -> str:
+    """The kind of a file by its first bytes; empty if it isn't known."""
+    return next((kind for at, mark, kind in MARKS if re.compile(mark, re.DOTALL).match(start[:256], at)), "")
+
+
+def embedded(cell: str) -> bytes | None:
+    """The bytes that a data: URI or the base64 text of a picture spells; None for other text. Raises MediaError."""
+    try:
+        if cell[:5].lower() == "data:":
+            head, _, body = cell.partition(",")
+            content = unquote_to_bytes(body)
+            return base64.b64decode(content, validate=True) if head.lower().endswith(";base64") else content
+        if not BASE64.fullmatch(cell):
+            return None
+        content = base64.b64decode(cell.translate(str.maketrans("-_", "+/")))
+    except binascii.Error as e:
+        if cell[:5].lower() == "data:":
+            raise MediaError(f"a damaged data: URI: {e}", shown(cell)) from e
+        return None
+    return content if kind_of(content) else None
+
+
+def folded(name: str) -> str:
+    """The same for names that differ in case, or in how accents are composed, as systems write them."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def stamp(path: str) -> Stamp:
+    """What changes with the content, so that what is kept of a file or folder is not kept too long."""
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@lru_cache(maxsize=8)
+def archive(path: str, as_it_is: Stamp) -> Archive | None:  # noqa: ARG001
+    """The archive at a path; None for other files. Raises MediaError for one that no member can be taken from."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(6)
+        if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")):
+            raise MediaError("an archive that is compressed as a whole", shown(path), "unpack it, or make it a zip or an uncompressed tar")
+        return Archive(path)
+    except ARCHIVE_DAMAGE:
+        return None
+
+
+def member_of(path: str) -> tuple[Archive, str] | None:
+    """The archive that a path leads to or into, and the name in it (empty: the archive itself); None for other paths."""
+    outer = path
+    while not os.path.lexists(outer) and outer != os.path.dirname(outer):
+        outer = os.path.dirname(outer)
+    if not os.path.isfile(outer) or not (found := archive(outer, stamp(outer))):
+        return None
+    return found, path[len(outer) + 1 :].replace(os.sep, "/")
+
+
+def exists(path: str) -> bool:
+    """On the disk or in an archive."""
+    return os.path.exists(path) or bool((at := member_of(path)) and (at[1] in at[0].files or at[1] in at[0].folders))
+
+
+@lru_cache(maxsize=64)
+def names_in(folder: str, as_it_is: Stamp) -> Names | None:  # noqa: ARG001
+    """Of a folder, on the disk or in an archive."""
+    at = None if os.path.isdir(folder) else member_of(folder)
+    try:
+        held = list(at[0].folders.get(at[1], ())) if at else os.listdir(folder)
+    except OSError:
+        return None
+    whole: dict[str, list[str]] = {}
+    stem: dict[str, list[str]] = {}
+    for name in held:
+        whole.setdefault(folded(name), []).append(name)
+        stem.setdefault(folded(os.path.splitext(name)[0]), []).append(name)
+    return Names(folder, tuple(held), whole, stem) if held else None
+
+
+def children(folder: str) -> Names | None:
+    """What a folder, on the disk or in an archive, holds; None for files and empty ones."""
+    outer = folder if os.path.lexists(folder) or not (at := member_of(folder)) else at[0].path
+    return names_in(folder, stamp(outer)) if os.path.exists(outer) else None
+
+
+def encoded(cell: Any) -> Any:
+    """A picture of Pillow's, or an array of pixels, as the bytes of a file, without loss; in a list too; other cells as they are. Grey of
+    16 bits stays so; floats, 0…1, become 16 bits; colours have 8. Raises MediaError."""
+    pillow = sys.modules.get("PIL.Image")
+    if isinstance(cell, (list, tuple)):
+        return [encoded(one) for one in cell]
+    if pillow and isinstance(cell, pillow.Image):
+        return of_image(cell)
+    return of_array(cell) if isinstance(cell, np.ndarray) and cell.ndim in (2, 3) else cell
+
+
+def of_image(image: Any) -> bytes:
+    """The very file that it was opened from, if nothing was done to it yet; else a PNG, or TIFF for what PNG can't hold, upright."""
+    from PIL import ImageOps
+
+    file = io.BytesIO()
+    try:
+        if getattr(image, "tile", None) and getattr(image, "fp", None) and not image.tell():
+            at = image.fp.tell()
+            image.fp.seek(0)
+            content: bytes = image.fp.read()
+            image.fp.seek(at)
+            if kind_of(content):
+                return content
+        upright = ImageOps.exif_transpose(image)
+        upright = upright.convert("RGB") if upright.mode == "HSV" else upright
+        plain = upright.mode in ("1", "L", "LA", "P", "RGB", "RGBA") or upright.mode.startswith("I;16")
+        upright.save(file, "PNG" if plain else "TIFF", **({"compress_level": 1} if plain else {}))
+    except (OSError, ValueError, SyntaxError) as e:
+        raise MediaError(f"a picture that cannot be read: {e}", repr(image), "open it again") from e
+    return file.getvalue()
+
+
+def of_array(pixels: np.ndarray) -> bytes:
+    """[H, W] or [H, W, 1, 3 or 4]: uint8, uint16, bool, or floats 0…1. Raises MediaError."""
+    from PIL import Image
+
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    got = f"an array of shape {pixels.shape} and type {pixels.dtype}"
+    if not pixels.size or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise MediaError("no shape of a picture", got, "give H × W, H × W × 3 or H × W × 4")
+    if pixels.dtype.kind == "f":
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN neither
+            raise MediaError("floats that are not all from 0 to 1", got, "divide it by its range")
+        pixels = np.rint(pixels.astype(np.float64) * 65535).astype(np.uint16)
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        pixels = (pixels // GREY).astype(np.uint8)
+    if pixels.dtype not in (np.bool_, np.uint8, np.uint16):
+        raise MediaError("no type of pixels", got, "convert it to uint8, uint16 or floats from 0 to 1")
+    file = io.BytesIO()
+    Image.fromarray(pixels * np.uint8(255) if pixels.dtype == np.bool_ else pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:

@@ -21,6 +21,7 @@ from xmodal.batch import Examples, View
 from xmodal.errors import TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, Store, build
+from xmodal.features.build import text
 from xmodal.features.extractors import Extractor
 from xmodal.job import MAIN, Input, Job, Key, Progress, Rows
 from xmodal.media import Media
@@ -145,7 +146,7 @@ def new_task(opened: Opened) -> Task:
 def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> tuple[TableData, Counts]:
     """Build every input's features, through the store; unreadable cells go into the notes."""
     columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, Store(), progress)
-    opened.notes.extend(str(e) for e in counts.broken[:20])
+    opened.notes.extend([*counts.notes, *(str(e) for e in counts.broken[:20])])
     if len(counts.broken) > 20:
         opened.notes.append(f"and {len(counts.broken) - 20} more unreadable cells")
     return TableData(columns, {}), counts
@@ -158,15 +159,21 @@ def asking(data: TableData, task: Task, labels: pa.Array, seed: int) -> TableDat
 
 
 def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
-    """Which rows may never be divided, [R]. Where equal media and texts would tie most rows into one, the group column
-    alone ties, and that is said."""
+    """Which rows may never be divided, [R]: pictures of one thing differ, so rows whose other cells are all equal (and together as long
+    as a text that ties) are tied too. Where equal cells would tie most rows into one, the group column alone ties. Both are said."""
     media, group = [data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"], opened.column(job.group)
-    tied, most = splits.ties(media, group, opened.rows), MOST * opened.rows
-    if np.bincount(tied).max() > max(most, 1) >= np.bincount(splits.ties([], group, opened.rows)).max():
-        opened.notes.append(
-            f"equal pictures or texts tie {np.bincount(tied).max()} of {opened.rows} rows to each other: they may be divided"
-        )
-        return splits.ties([], group, opened.rows)
+    others = [c for i in opened.inputs.values() if i.modality in ("table", "text") for c in i.columns]
+    words = [found for c in others if (found := opened.column(c)) is not None]
+    if words and any(i.modality not in ("table", "text") for i in opened.inputs.values()):
+        joined = pc.binary_join_element_wise(*words, " ", null_handling="replace")
+        media.append(text(pa.chunked_array([joined]), np.zeros(opened.rows, np.int8)))
+    tied, alone = splits.ties(media, group, opened.rows), splits.ties([], group, opened.rows)
+    size, most = np.bincount(tied), MOST * opened.rows
+    if size.max() > max(most, 1) >= np.bincount(alone).max():
+        opened.notes.append(f"equal pictures or texts tie {size.max()} of {opened.rows} rows to each other: they may be divided")
+        return alone
+    if len(size) < alone.max() + 1:
+        opened.notes.append(f"{(size[tied] > 1).sum()} rows share pictures, texts or all other cells: such rows stay in one part")
     return tied
 
 

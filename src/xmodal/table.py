@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import math
@@ -16,14 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import TableError, unknown
+from xmodal.errors import MediaError, TableError, unknown
 from xmodal.job import Json, State
+from xmodal.media import encoded
 
 GAPS = ("na", "n/a", "null", "nan", "none", "-")  # in any case; in columns otherwise of numbers or dates
 NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI]nf(?:inity)?)")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+(?:Z|[+-][0-9:]+)?)?")
 WHOLE = r"(-?(?:0|[1-9][0-9]*))\.0+"  # "1.0" is the name "1"
 CELLS = (str, bytes, int, float, Decimal, np.generic, os.PathLike, datetime.date, datetime.time, datetime.timedelta, list, tuple, dict)
+BOX = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
 BLOCK = 16 * 2**20  # bytes; a cell must fit into one
 
 
@@ -72,11 +75,31 @@ def read_table(source: Any) -> Table:
 
 
 def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
-    """The values of one column; a mixture of types becomes text. Raises TableError for objects."""
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([text_of(checked(v, name)) for v in values], pa.string())
+    """The values of one column; a mixture of types becomes text, or if it holds bytes or lists `{bytes, path}`, a list of them a row
+    if any is a list. Pictures in memory become bytes. Raises TableError for other objects."""
+    with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        made = pa.array(values, from_pandas=True)
+        inner = made.type.value_type if pa.types.is_list(made.type) else made.type
+        flat = (one for v in values for one in (v if isinstance(v, list) else [v]))
+        if not (pa.types.is_binary(inner) and any(isinstance(one, str) for one in flat)):  # Arrow takes text for bytes there
+            return made
+    cells = [checked(v, name) for v in values]
+    if not any(isinstance(c, (bytes, list)) or (isinstance(c, dict) and c.keys() <= {"bytes", "path"}) for c in cells):
+        return pa.array([text_of(c) for c in cells], pa.string())
+    if all(c is None or isinstance(c, bytes) for c in cells):
+        return pa.array(cells)
+    boxes = [[boxed(one) for one in (c if isinstance(c, list) else [c])] if c is not None else None for c in cells]
+    if any(isinstance(c, list) for c in cells):
+        return pa.array(boxes, pa.list_(BOX))
+    return pa.array([box[0] if box else None for box in boxes], BOX)
+
+
+def boxed(cell: Any) -> dict[str, Any]:
+    """One file as Hugging Face's data sets hold it."""
+    if isinstance(cell, dict):
+        return {"bytes": cell.get("bytes"), "path": cell.get("path")}
+    path = None if isinstance(cell, bytes) else cell if isinstance(cell, str) else text_of(cell)
+    return {"bytes": cell if isinstance(cell, bytes) else None, "path": path}
 
 
 def read_file(path: Path) -> Table:
@@ -120,12 +143,17 @@ def read_csv(path: Path) -> pa.Table:
     return data
 
 
-def checked(cell: Any, column: str) -> Any:
-    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT. Raises TableError for objects."""
+def checked(cell: Any, column: str, media: bool = True) -> Any:
+    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT; pictures in memory (`media`) as bytes. Raises TableError
+    for other objects."""
     if cell is None or type(cell).__name__ == "NAType":
         return None
+    try:
+        cell = encoded(cell) if media else cell
+    except MediaError as e:
+        raise TableError("a picture", f"{e.where} in column {column!r} ({e.reason})", e.do) from e
     if not isinstance(cell, CELLS):
-        do = "convert it (a picture: give its path or the bytes of its file)"
+        do = "convert it (a picture: a path, the bytes of its file, a PIL image, or an array, H × W or H × W × 3)"
         raise TableError("text, bytes, a path, a number, a date or None", f"{type(cell).__name__} in column {column!r}", do)
     if isinstance(cell, np.datetime64):
         return cell.astype("M8[us]").item()
@@ -136,6 +164,8 @@ def text_of(cell: Any) -> str | None:
     """One cell as canonical text: 1 and 1.0 are "1". None, NaN and blank are no text."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return None
+    if isinstance(cell, os.PathLike):
+        return str(cell)
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         cell = int(cell)
     text = cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else str(cell)
@@ -195,7 +225,7 @@ class Reading:
     def cell(self, cell: Any) -> tuple[Any, State]:
         """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
         for a gap, BROKEN for other words and for infinities."""
-        cell = checked(cell, self.column)
+        cell = checked(cell, self.column, self.modality not in ("category", "text", *MEASURES))
         if self.modality in ("category", "text"):
             cell = text_of(cell)
         measure = MEASURES.get(self.modality)

@@ -4,19 +4,25 @@ import io
 import struct
 import warnings
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from pydicom.dataset import FileDataset, FileMetaDataset
 
-from xmodal.errors import MediaError
+from bench.mutations import mutated
+from xmodal.errors import ConfigError, MediaError
 from xmodal.media import Caps, Media
 from xmodal.modality import MODALITIES
+from xmodal.modality import image as module
 from xmodal.modality.image import Picture
+from xmodal.table import Reading
 
 NOWHERE = Media(())
 
@@ -40,7 +46,7 @@ def header(width: int, height: int) -> bytes:
 RAMP = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG", "AVIF"])
 def test_kinds(kind: str) -> None:
     solid = np.full((10, 20, 3), (200, 30, 40), np.uint8)
     got = opened(encoded(solid, kind)).load()
@@ -99,16 +105,103 @@ def test_size_stretches_and_agrees_with_a_full_decode() -> None:
     assert photo.load(size=64) is small  # all extractors of a cell share one decode
 
 
-def test_modes() -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    assert len(np.unique(opened(encoded(ramp)).load())) == 256  # 16 bits are scaled, not clipped
-    clear = np.zeros((4, 4, 4), np.uint8)
-    clear[:2, :, 3] = 255
-    assert opened(encoded(clear)).load()[:, 0, 0].tolist() == [0, 0, 255, 255]  # transparent is white
-    assert opened(encoded(Pillow.fromarray(RAMP).convert("CMYK"), "TIFF")).load().shape == RAMP.shape
-    assert opened(encoded(Pillow.fromarray(RAMP).convert("P"))).load().shape == RAMP.shape
+def grey(data: bytes) -> np.ndarray:
+    got = opened(data).load()
+    assert (got[..., 0] == got[..., 1]).all()
+    return got[..., 0]
+
+
+DEEP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
+def test_deep_grey_is_scaled_by_its_type_and_never_by_the_picture() -> None:
+    for kind, array in (("PNG", DEEP), ("TIFF", DEEP), ("TIFF", DEEP.astype(">u2"))):
+        assert np.array_equal(grey(encoded(array, kind)), DEEP // 257), (kind, array.dtype)
+        assert np.array_equal(grey(encoded(array[:16], kind)), DEEP[:16] // 257)  # a dark picture stays dark
+    floats = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
+    assert np.array_equal(grey(encoded(floats, "TIFF")), np.floor(floats * 255 + 0.5))
+    assert grey(encoded(floats / 2, "TIFF")).max() == 128
+    for bad in (floats * 2, floats - 0.1, floats + np.nan):
+        with pytest.raises(MediaError, match="outside 0…1"):
+            opened(encoded(bad, "TIFF")).load()
     with pytest.raises(MediaError, match="32-bit"):
-        opened(encoded(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4), "TIFF")).load()
+        opened(encoded(np.full((4, 4), 70_000, np.int32), "TIFF")).load()
+
+
+def tiff(bits: int, pixels: bytes, side: int, zero_is_white: bool = False, order: str = "<") -> bytes:
+    """An uncompressed grey TIFF of one strip."""
+    tags = [(256, side), (257, side), (258, bits), (259, 1), (262, 0 if zero_is_white else 1), (273, 8), (277, 1), (278, side)]
+    entries = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    entries += struct.pack(f"{order}HHII", 279, 4, 1, len(pixels))
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(pixels))
+    return head + pixels + struct.pack(f"{order}H", len(tags) + 1) + entries + b"\0\0\0\0"
+
+
+def test_grey_of_twelve_bits_and_of_inverted_tiff() -> None:
+    levels = np.arange(4096).reshape(64, 64)
+    packed = np.stack([levels[:, ::2] >> 4, (levels[:, ::2] & 15) << 4 | levels[:, 1::2] >> 8, levels[:, 1::2] & 255], -1)
+    got = grey(tiff(12, packed.astype(np.uint8).tobytes(), 64))
+    assert np.array_equal(got, np.floor(levels * 255 / 4095 + 0.5))
+    for order in "<>":
+        assert np.array_equal(grey(tiff(16, DEEP.astype(f"{order}u2").tobytes(), 256, order=order)), DEEP // 257)
+    assert np.array_equal(grey(tiff(16, DEEP.astype("<u2").tobytes(), 256, zero_is_white=True)), 255 - DEEP // 257)
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_what_lies_under_transparent_parts_is_never_seen(under: int, alpha: int) -> None:
+    pixels = np.full((2, 2, 4), (under, 255 - under, under, alpha), np.uint8)
+    for array in (pixels, pixels[..., [0, 3]]):  # RGBA, grey with alpha
+        for kind in ("PNG", "TIFF"):
+            got = opened(encoded(Pillow.fromarray(array, None), kind)).load().astype(float)
+            want = 255 - (255 - array[..., [0, 0, 0] if array.shape[2] == 2 else [0, 1, 2]].astype(float)) * alpha / 255
+            assert np.abs(got - want).max() <= 1
+
+
+def test_transparency_without_an_alpha_channel() -> None:
+    palette = Pillow.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    white, seen = [255, 255, 255], [40, 50, 60]
+    for kind in ("PNG", "GIF"):
+        assert opened(encoded(palette, kind, transparency=0)).load().tolist() == [[white, seen], [seen, white]]
+    assert opened(encoded(palette, "PNG", transparency=bytes([0, 255]))).load().tolist() == [[white, seen], [seen, white]]
+    colour = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    assert opened(encoded(colour, "PNG", transparency=(1, 2, 3))).load().tolist() == [[white, [4, 5, 6]]]
+    assert grey(encoded(np.array([[0, 1], [514, 0]], np.uint16), "PNG", transparency=0)).tolist() == [[255, 0], [2, 255]]
+
+
+def test_cmyk_as_printers_and_as_adobe_write_it() -> None:
+    photo = Pillow.new("RGB", (8, 8), (200, 30, 40)).convert("CMYK")
+    plain = encoded(photo, "JPEG", quality=100)  # Pillow writes it inverted, with Adobe's mark
+    at = plain.index(b"Adobe") - 4
+    assert np.abs(opened(plain).load()[0, 0].astype(int) - (200, 30, 40)).max() <= 4
+    inverted = Pillow.fromarray(255 - np.asarray(photo), "CMYK")
+    bare = encoded(inverted, "JPEG", quality=100)
+    bare = bare[:at] + bare[at + 2 + int.from_bytes(bare[at + 2 : at + 4], "big") :]  # without the mark nothing is inverted
+    assert np.abs(opened(bare).load()[0, 0].astype(int) - (200, 30, 40)).max() <= 4
+    assert opened(encoded(photo, "TIFF")).load()[0, 0].tolist() == [200, 30, 40]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1), (2, 3)])
+def test_smallest_and_thinnest(shape: tuple[int, int]) -> None:
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"):
+        picture = opened(encoded(np.full((*shape, 3), 99, np.uint8), kind))
+        assert picture.load().shape == (*shape, 3)
+        assert np.abs(picture.load(size=64).astype(int) - 99).max() <= 3
+
+
+def test_kinds_are_told_by_content_and_others_refused_by_name() -> None:
+    heic = b"\0\0\0\x18ftypheic" + bytes(200)
+    cases = {
+        heic: ("HEIC", "JPEG"), b"\0\0\0\x18ftypavif" + bytes(200): ("damaged or unknown AVIF", "replace"), b"%PDF-1.4": ("PDF", "convert"),
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99): ("HEIC", "JPEG"), b"<svg xmlns=''></svg>": ("SVG", "convert"),
+        b"\xff\x0a" + bytes(99): ("JPEG XL", "convert"), b"8BPS" + bytes(99): ("Photoshop", "convert"),
+    }  # fmt: skip
+    for data, (kind, do) in cases.items():
+        with pytest.raises(MediaError) as e:
+            opened(data)
+        assert kind in e.value.reason
+        assert do in e.value.do
+    assert opened(encoded(RAMP, "AVIF", quality=100)).load().shape == RAMP.shape
 
 
 def test_a_moving_picture_is_its_first_frame() -> None:
@@ -116,7 +209,19 @@ def test_a_moving_picture_is_its_first_frame() -> None:
     assert opened(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])).load().max() == 0
 
 
-GOOD = [encoded(RAMP, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")]
+KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")
+GOOD = [encoded(RAMP, kind) for kind in KINDS]
+
+
+def survives(data: bytes) -> None:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            picture = opened(data, Media((), Caps(pixels=10**6)))
+            assert picture.load(size=16).shape == (16, 16, 3)
+            assert picture.load().size <= 3 * 10**6
+            picture.facts()
+    except MediaError:
+        pass
 
 
 @given(st.sampled_from(GOOD), st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6))
@@ -124,10 +229,119 @@ def test_no_damage_raises_anything_but_media_error(data: bytes, cut: int, flips:
     harmed = bytearray(data[: max(cut % (2 * len(data)), 1)])
     for where, value in flips:
         harmed[where % len(harmed)] = value
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            picture = opened(bytes(harmed), Media((), Caps(pixels=10**6)))
-            picture.load(size=16)
-            assert picture.load().dtype == np.uint8
-    except MediaError:
-        pass
+    survives(bytes(harmed))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "DICOM"])
+def test_fifty_mutations_of_a_format(kind: str) -> None:
+    data = film(RAMP[..., 0]) if kind == "DICOM" else encoded(RAMP, kind)
+    for seed in range(50):
+        survives(mutated(data, seed))
+
+
+def film(pixels: np.ndarray, **tags: Any) -> bytes:
+    """A DICOM file of one frame, or several."""
+    data = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=bytes(128))
+    data.file_meta.TransferSyntaxUID, data.SOPClassUID = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.1"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.BitsAllocated, data.SamplesPerPixel, data.PatientName = 8 * pixels.itemsize, 1, "Doe^Jane"
+    data.NumberOfFrames = pixels.size // (data.Rows * data.Columns)
+    data.PixelData = pixels.tobytes()
+    usual = {
+        "BitsStored": 8 * pixels.itemsize,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "PhotometricInterpretation": "MONOCHROME2",
+    }
+    for name, value in {**usual, **tags}.items():
+        setattr(data, name, value)
+    data.HighBit = data.BitsStored - 1
+    file = io.BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def test_films_are_rescaled_windowed_and_never_negative() -> None:
+    stored = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+    by_range = np.rint(stored / 4095 * 255)
+    assert np.array_equal(grey(film(stored, BitsStored=12)), by_range)
+    assert np.array_equal(grey(film(stored // 2, BitsStored=12)), np.rint(stored // 2 / 4095 * 255))  # never per picture
+    assert np.array_equal(grey(film(stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1")), np.rint(255 - stored / 4095 * 255))
+    assert np.array_equal(grey(film(np.stack([stored, stored * 0]), BitsStored=12)), by_range)  # the first frame
+    hounsfield = stored.astype(np.float64) - 1024
+    window = grey(film(stored, BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 500], WindowWidth=[400, 2000]))
+    assert np.array_equal(window, np.rint(((hounsfield - (39.5 - 199.5)) / 399).clip(0, 1) * 255))
+    signed = (stored.astype(np.int32) - 2048).astype(np.int16)
+    assert np.array_equal(grey(film(signed, BitsStored=12)), by_range)
+    assert opened(film(stored)).load(size=8).shape == (8, 8, 3)
+
+
+def test_damaged_or_huge_films_and_no_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
+    junk = bytes(128) + b"DICM" + b"junk" * 50
+    with pytest.raises(MediaError, match="DICOM"):
+        opened(junk).load()
+    with pytest.raises(MediaError, match=r"256 pixels|16 × 16 pixels"):
+        opened(film(np.zeros((16, 16), np.uint8)), Media((), Caps(pixels=255)))
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(MediaError, match=r"DICOM.*pip install 'xmodal\[dicom\]'"):
+        opened(junk)
+
+
+def test_recognising_several_files_and_where_none_opens(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.png").write_bytes(encoded(RAMP + np.uint8(i)))
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "0.png").write_bytes(encoded(RAMP))
+    media, image = Media((tmp_path,)), MODALITIES["image"]
+
+    def guess(cells: list[Any], media: Media = media) -> Reading | None:
+        found = image.recognise(pa.chunked_array([pa.array(cells)]), media)
+        return found.reading if found else None
+
+    few = guess([*(f"{i}.png" for i in range(10)), "1.png|2.png"])
+    assert few
+    assert few.options == {"separator": "|"}
+    assert "'|' separates several files in 1 cells" in few.reason
+    assert guess([f"{i}.png" for i in range(10)]).options == {}  # type: ignore[union-attr]
+    assert guess([[f"{i}.png", "0.png"] for i in range(10)])
+    assert guess([f'["{i}.png"]' for i in range(10)])
+    assert guess([encoded(RAMP), b"x", encoded(RAMP, "GIF")])
+    absent = guess([*(f"{i}.png" for i in range(9)), "none.png"])
+    assert absent
+    assert absent.reason == "9 of 10 sampled cells open as pictures"
+    assert guess(["classes"])
+    assert guess(["classes"] * 9) is None  # a class may be called as a folder is
+    assert guess(["red; blue", "red; green", "blue"]) is None
+    for i in range(9):
+        (tmp_path / f"{i}.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ConfigError, match=r"none of 9 opens.*Git LFS.*git lfs pull.*--media-root"):
+        guess([f"{i}.jpg" for i in range(9)])
+    for cells in ([f"my photos/red car {i}.png" for i in range(9)], [f"{i}.png;{i}.png" for i in range(9)]):
+        with pytest.raises(ConfigError, match=r"none of 9 opens.*no such file"):
+            guess(cells, Media((tmp_path / "none",)))
+
+
+def test_a_survey_counts_formats_and_what_is_odd(tmp_path: Path) -> None:
+    frames = [Pillow.new("RGB", (8, 8), shade) for shade in ("black", "white")]
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.gif").write_bytes(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    (tmp_path / "a" / "2.gif").write_bytes(encoded(frames[0], "GIF"))
+    (tmp_path / "a" / "3.jpg").write_bytes(encoded(RAMP, "JPEG", exif=exif))
+    (tmp_path / "a" / "4.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    cells = pa.chunked_array([pa.array(["a\\1.gif", "a/2.gif;a/3.jpg", "a/3", "a/4.jpg", "none.png", None])])
+    counts = MODALITIES["image"].survey(cells, Media((tmp_path,)), Reading("c", "image", {"separator": ";"}))  # type: ignore[attr-defined]
+    refused = {name: n for name, n in counts.items() if "HEIC" in name}
+    assert list(refused.values()) == [1]
+    assert counts - Counter(refused) == {
+        "GIF": 2, "moving": 1, "JPEG": 2, "turned upright": 2, "unreadable: no such file": 1, "Windows separators": 1,
+        "another case or no extension": 1,
+    }  # fmt: skip
+
+
+def test_films_of_colour(tmp_path: Path) -> None:
+    colour = film(RAMP[..., 0], SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0, PixelData=RAMP.tobytes())
+    assert np.array_equal(opened(colour).load(), RAMP)
+    with pytest.raises(MediaError, match="palette"):
+        opened(film(RAMP[..., 0], PhotometricInterpretation="PALETTE COLOR")).load()

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -33,13 +33,14 @@ Columns = dict[Key, FeatureColumn]
 
 @dataclass
 class Counts:
-    """What a build did, in distinct cells. `broken`: an error for each that could not be used, with column, row and file."""
+    """What a build did, in distinct files. `broken`: an error for each that could not be used, with column, row and file."""
 
     decoded: int = 0
     extracted: int = 0
     reused: int = 0
     broken: list[MediaError] = field(default_factory=list)
     first: int = 0  # what rows are counted from
+    notes: list[str] = field(default_factory=list)  # names that were read under another spelling
 
     def breaks(self, e: MediaError, column: str, row: int) -> None:
         """Rows count from 1."""
@@ -65,7 +66,8 @@ def build(
             columns[key] = text(*parsed[0])
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
-            columns[key] = media_column(item.name, extraction, store or Store(), counts, progress, *parsed[0])
+            split = partial(media.files, separator=separator_of(readings[item.columns[0]]))
+            columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
     return columns, counts
 
 
@@ -98,32 +100,56 @@ def text(values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
     return FeatureColumn({}, {"text": (np.frombuffer(content or b"", np.uint8), at_U)}, row_B[:, None], state_B)
 
 
+def separator_of(reading: Reading) -> str | None:
+    """What stands between several files in a cell."""
+    return cast(str | None, reading.options.get("separator"))
+
+
 def media_column(
-    name: str, extraction: Extraction, store: Store, counts: Counts, progress: Progress, values: pa.ChunkedArray, state_B: np.ndarray
-) -> FeatureColumn:
-    """Cells -> digests -> what the store lacks -> features. Cells of equal bytes are one, whatever their paths."""
+    name: str, extraction: Extraction, split: Callable[[Cell], list[str | bytes]], store: Store, counts: Counts, progress: Progress,
+    values: pa.ChunkedArray, state_B: np.ndarray,
+) -> FeatureColumn:  # fmt: skip
+    """Cells -> files -> digests -> what the store lacks -> features. Files of equal bytes are one, whatever their paths; what is wrong
+    with one file of a row masks that one."""
     cells, cell_B = distinct(values)
     rows = np.flatnonzero(state_B == State.PRESENT)
     used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
-    digests = [attempt(digest_of, cells[c], extraction.media) for c in used_C.tolist()]
-    errors = {c: d for c, d in enumerate(digests) if isinstance(d, MediaError)}
-    digest_C = np.array(["" if c in errors else d for c, d in enumerate(digests)], DIGEST)
-    read = np.flatnonzero(digest_C != b"")
-    digest_U, first_U = np.unique(digest_C[read], return_index=True)
-    first_U = read[first_U]  # the first cell of each digest
+    held = [attempt(split, cells[c]) for c in used_C.tolist()]
+    for c, e in enumerate(held):
+        if isinstance(e, MediaError):
+            counts.breaks(e, name, int(rows[first_C[c]]))
+    file_CK = [[] if isinstance(files, MediaError) else files for files in held]
+    at = {file: f for f, file in enumerate(dict.fromkeys(file for files in file_CK for file in files))}
+    row_F = {at[file]: int(rows[r]) for files, r in zip(file_CK[::-1], first_C[::-1], strict=True) for file in files}
+    said = extraction.media.said.copy()
+    digests = [attempt(digest_of, file, extraction.media) for file in at]
+    respelled = (extraction.media.said - said).items()
+    counts.notes += [f"column {name!r}: {how} in {count} of {len(at)} names" for how, count in respelled]
+    errors = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
+    digest_F = np.array(["" if f in errors else d for f, d in enumerate(digests)], DIGEST)
+    read = np.flatnonzero(digest_F != b"")
+    digest_U, first_U = np.unique(digest_F[read], return_index=True)
+    first_U = read[first_U]  # the first file of each digest
     stored_EU = np.array([store.has(e.spec, digest_U) for e in extraction.extractors])
-    new = {c: (cells[used_C[c]], digest_C[c].decode()) for c in first_U[~stored_EU.all(0)].tolist()}
+    files_F = list(at)
+    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~stored_EU.all(0)].tolist()}
     counts.reused += len(digest_U) - len(new)
     lacking = tuple(e for e, stored_U in zip(extraction.extractors, stored_EU, strict=True) if not stored_U.all())
     errors |= extract(replace(extraction, extractors=lacking), store, counts, partial(progress, f"features of {name}"), new)
-    for c, e in sorted(errors.items()):
-        counts.breaks(e, name, int(rows[first_C[c]]))
+    for f, e in sorted(errors.items()):
+        counts.breaks(e, name, row_F[f])
     kept_U = digest_U[~np.isin(first_U, list(errors))]
-    row_B = np.full(len(state_B), -1)
-    row_B[rows] = np.where(np.isin(digest_C, kept_U), np.searchsorted(kept_U, digest_C), -1)[cell_R]
-    state_B = np.where((state_B == State.PRESENT) & (row_B < 0), State.BROKEN, state_B).astype(np.int8)
+    row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
+    at_CK = np.full((len(file_CK), max(map(len, file_CK), default=1) or 1), -1)
+    for c, files in enumerate(file_CK):
+        at_CK[c, : len(files)] = [at[file] for file in files]
+    row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
+    row_BK[rows] = row_F1[at_CK][cell_R]
+    state_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
+    empty_C = np.array([files == [] for files in held], bool)
+    state_B[rows[empty_C[cell_R]]] = State.MISSING
     dense = {k: array for e in extraction.extractors for k, array in store.read(e.spec, kept_U, e.empty).items()}
-    return FeatureColumn(dense, {}, row_B[:, None], state_B, tuple(e.spec for e in extraction.extractors))
+    return FeatureColumn(dense, {}, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -165,16 +191,21 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
-        value, state, dense, ragged = values[0], states[0], {}, {}
+        value, state = values[0], states[0]
         if item.modality == "text":
             content = (value or "").encode(errors="replace")
-            ragged["text"] = np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)])
-        else:
-            dense = {name: array for e in extractors[key] for name, array in e.empty.items()}
-            made = attempt(Extraction(item.modality, tuple(extractors[key]), media).one, value) if state == State.PRESENT else {}
-            if isinstance(made, MediaError):
-                state = State.BROKEN
-            else:
-                dense |= {name: array[None] for name, array in made.items()}
-        columns[key] = FeatureColumn(dense, ragged, np.array([[0 if state == State.PRESENT else -1]]), np.array([state], np.int8))
+            ragged = {"text": (np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)]))}
+            at = np.array([[0 if state == State.PRESENT else -1]])
+            columns[key] = FeatureColumn({}, ragged, at, np.array([state], np.int8))
+            continue
+        files = attempt(media.files, value, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
+        one = Extraction(item.modality, tuple(extractors[key]), media).one
+        made = [files] if isinstance(files, MediaError) else [attempt(one, file) for file in files]
+        good = [m for m in made if not isinstance(m, MediaError)]
+        if state == State.PRESENT and not good:
+            state = State.BROKEN if made else State.MISSING
+        empty = {name: array for e in extractors[key] for name, array in e.empty.items()}
+        dense = {name: np.stack([m[name] for m in good]) if good else array for name, array in empty.items()}
+        there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
+        columns[key] = FeatureColumn(dense, {}, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
     return columns

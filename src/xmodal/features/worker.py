@@ -31,6 +31,7 @@ Features = dict[str, np.ndarray]
 Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have
 Stream = io.BufferedIOBase
 TIMEOUT = 60.0  # seconds a cell may take
+MEMORY = 3 * 2**30  # bytes that a worker may allocate (Linux): twice what a picture of the largest size needs
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -97,7 +98,7 @@ class Worker:
         modality, extractors, media = self.extraction.modality, self.extraction.extractors, self.extraction.media
         settings = {
             "modality": modality, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors],
-            "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps), "timeout": TIMEOUT,
+            "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps), "timeout": TIMEOUT, "memory": MEMORY,
         }  # fmt: skip
         try:
             send(self.process.stdin, settings, {})
@@ -156,6 +157,10 @@ def main() -> None:
     given, _ = receive(requests)
     extractors = tuple(registered("extractors", EXTRACTORS, name)(**settings) for name, settings in given["extractors"])
     extraction = Extraction(given["modality"], extractors, Media(tuple(map(Path, given["roots"])), Caps(**given["caps"])))
+    with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):  # only Linux counts all that a process allocates
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (given["memory"], given["memory"]))
     send(replies, {}, {})
     while True:
         try:
@@ -167,6 +172,8 @@ def main() -> None:
             send(replies, {}, extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"]))
         except MediaError as e:
             send(replies, {"error": [e.reason, e.where, e.do]}, {})
+        except MemoryError:
+            send(replies, {"error": ["needs too much memory", "the file", "make it smaller"]}, {})
         faulthandler.cancel_dump_traceback_later()
 
 

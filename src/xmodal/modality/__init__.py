@@ -40,6 +40,10 @@ class MediaModality(Modality, Protocol):
         """Header checked, nothing decoded. Raises MediaError."""
         ...
 
+    def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Mapping[str, int]:
+        """How many distinct files are of each format, are odd in some way, or why they don't open: for `inspect`."""
+        ...
+
 
 MODALITIES: dict[str, Modality] = {
     "number": Measure("number", is_number),
@@ -86,6 +90,9 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Readi
     if len(texts) == 1 and count == len(column):
         return f"every cell is {texts[0][:40]!r}"
     if name in job.modality:
+        kind = registered("modalities", MODALITIES, job.modality[name])
+        if kind.family == "media" and (guess := kind.recognise(column, media)):  # several files in a cell have a separator
+            return replace(guess.reading, column=name, reason=f"asked for by --modality; {guess.reading.reason}")
         return replace(Guess.of(1.0, job.modality[name], "asked for by --modality").reading, column=name)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:

@@ -3,47 +3,64 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import struct
 import warnings
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Literal
+from importlib.util import find_spec
+from typing import ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageChops, ImageOps, features
 
 from xmodal.errors import ConfigError, MediaError
-from xmodal.media import Cell, Media, attempt, shown
-from xmodal.table import Guess, distinct
+from xmodal.media import Cell, Media, attempt, kind_of, shown
+from xmodal.table import Guess, Reading, distinct
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+T = TypeVar("T")
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".dcm")
 # All that Pillow's decoders are known to raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, MemoryError, struct.error, zlib.error)
+DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, RuntimeError, struct.error, zlib.error)
+FILM_DAMAGE = (*DAMAGE, AttributeError)  # pydicom's, besides its own
+INSTALL = {"DICOM": "run: pip install 'xmodal[dicom]', or convert it to PNG", "HEIC": "convert to JPEG or PNG, or pip install pillow-heif"}
 SAMPLE = 100  # cells whose headers decide what a column is
+TURN, BITS, WHITE_IS_ZERO = 0x0112, 258, 262  # tags of EXIF and TIFF
 
 
 class Picture:
     """One opened picture; of a moving one, its first frame. Raises MediaError for other kinds and for too many pixels."""
 
     def __init__(self, data: bytes, cap: int, name: str) -> None:
-        self.data, self.name = data, name
+        self.data, self.name, self.kind = data, name, kind_of(data)
         self._loaded: dict[int | None, np.ndarray] = {}
-        width, height = self._open().size
+        width, height = self._header() if self.kind == "DICOM" else self._open().size
         if width * height > cap:
             raise MediaError(f"{width:,} × {height:,} pixels, more than {cap:,}", name, "make it smaller")
 
     def _open(self) -> Pillow.Image:
+        kinds = FORMATS
+        if self.kind == "HEIC" and find_spec("pillow_heif"):
+            importlib.import_module("pillow_heif").register_heif_opener()
+            kinds = ("HEIF",)
+        elif self.kind and self.kind not in FORMATS:
+            got = f"{self.kind}: not a picture of kind {', '.join(FORMATS)}"
+            raise MediaError(got, self.name, INSTALL.get(self.kind, "convert to JPEG or PNG"))
         with warnings.catch_warnings(action="error", category=Pillow.DecompressionBombWarning):
             try:
-                return Pillow.open(io.BytesIO(self.data), formats=FORMATS)
+                return Pillow.open(io.BytesIO(self.data), formats=kinds)
             except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as e:
                 raise MediaError("too many pixels", self.name) from e
-            except DAMAGE as e:
-                raise MediaError(f"not a picture of kind {', '.join(FORMATS)}", self.name) from e
+            except (*DAMAGE, MemoryError) as e:
+                damaged = f"damaged or unknown {self.kind}" if self.kind else f"not a picture of kind {', '.join(FORMATS)}"
+                raise MediaError(damaged, self.name, "replace the file") from e
 
     @cached_property
     def digest(self) -> str:
@@ -54,23 +71,91 @@ class Picture:
         """uint8 [H, W, 3], upright; with `size` stretched to [size, size, 3]. Raises MediaError if damaged."""
         if size not in self._loaded:
             try:
-                image = self._open()
-                if size:
-                    image.draft("RGB", (size, size))  # a JPEG decodes to an eighth at least this large: 3 × faster
-                image = rgb(ImageOps.exif_transpose(image))
+                image = self._film() if self.kind == "DICOM" else self._still(size)
                 if size and image.size != (size, size):
                     image = image.resize((size, size), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
+            except MemoryError as e:
+                raise MediaError("needs too much memory", self.name, "make it smaller") from e
             except DAMAGE as e:
-                raise MediaError(f"damaged picture: {e}", self.name) from e
+                raise MediaError(f"damaged picture: {e}", self.name, "replace the file") from e
             self._loaded[size] = np.asarray(image)
         return self._loaded[size]
 
+    def facts(self) -> list[str]:
+        """For counts: its format, whether it moves, whether it is turned upright."""
+        if self.kind == "DICOM":
+            return [self.kind]
+        image = self._open()
+        try:
+            told = {"moving": getattr(image, "is_animated", False), "turned upright": image.getexif().get(TURN, 1) not in (0, 1)}
+        except DAMAGE:
+            told = {}
+        return [str(image.format), *(name for name, true in told.items() if true)]
 
-def rgb(image: Pillow.Image) -> Pillow.Image:
-    """8-bit RGB: transparent parts on white; 16-bit grey by its type's range, which Pillow would clip."""
-    if image.mode.startswith("I;16"):
-        image = Pillow.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    def _still(self, size: int | None) -> Pillow.Image:
+        image = self._open()
+        if size:
+            image.draft("RGB", (size, size))  # a JPEG decodes to an eighth at least this large: 3 × faster
+        tags = getattr(image, "tag_v2", {})
+        bits = tags.get(BITS, (16,))[0] if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG") else 0
+        negative = (bits or image.mode == "F") and tags.get(WHITE_IS_ZERO) == 0
+        if (image.mode, image.format, "adobe" in image.info) == ("CMYK", "JPEG", False):
+            image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for one of Adobe's, which are inverted
+        return rgb(ImageOps.exif_transpose(image), 2**bits - 1, bool(negative))
+
+    def _header(self) -> tuple[int, int]:
+        """Width and height of a DICOM."""
+        if not find_spec("pydicom"):
+            raise MediaError("DICOM, which needs a package", self.name, INSTALL["DICOM"])
+        from pydicom import dcmread
+        from pydicom.errors import InvalidDicomError
+
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                head = dcmread(io.BytesIO(self.data), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+                return int(head.Columns), int(head.Rows)
+            except (*FILM_DAMAGE, InvalidDicomError) as e:
+                raise MediaError(f"damaged DICOM: {e}", self.name, "replace the file") from e
+
+    def _film(self) -> Pillow.Image:
+        """The first frame of a DICOM: rescaled, then by its window, else by the range of its stored bits; MONOCHROME1 inverted. Nothing
+        but pixels is kept."""
+        from pydicom import dcmread
+        from pydicom.pixels import pixel_array
+
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                film = dcmread(io.BytesIO(self.data))
+                pixels = pixel_array(film, index=0)
+                if film.PhotometricInterpretation == "PALETTE COLOR" or (pixels.ndim == 3 and pixels.itemsize > 1):
+                    raise ValueError("colours of a palette, or of more than 8 bits, are not read")
+                if pixels.ndim == 3:
+                    return Pillow.fromarray(pixels.astype(np.uint8))
+                slope, intercept = (float(film.get(name, usual)) for name, usual in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+                low = -(2 ** (film.BitsStored - 1)) if film.PixelRepresentation else 0
+                ends = [slope * end + intercept for end in (low, low + 2**film.BitsStored - 1)]
+                if "WindowCenter" in film and "WindowWidth" in film:  # may each hold several: the first
+                    centre, width = (float(np.ravel(film[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+                    ends = [centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2]
+                share = ((pixels * slope + intercept - min(ends)) / max(max(ends) - min(ends), 1e-9)).clip(0, 1)
+                share = 1 - share if film.PhotometricInterpretation == "MONOCHROME1" else share
+                return Pillow.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
+            except FILM_DAMAGE as e:
+                raise ValueError(f"DICOM: {e}") from e
+
+
+def rgb(image: Pillow.Image, top: int = 0, negative: bool = False) -> Pillow.Image:
+    """8-bit RGB. Transparent parts are white. Deep grey is scaled by the range of its type, never by the picture's own: 16 bits from
+    0…65,535, 12 bits (TIFF) from 0…4,095 (`top`), floats from 0…1. `negative`: 0 is white."""
+    if top or image.mode == "F":
+        pixels = np.asarray(image)
+        if not top and not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN neither
+            raise ValueError("float pixels outside 0…1 have no known range: scale it, or save it with 8 or 16 bits")
+        small = (pixels // (top // 255) if top == 65535 else pixels.astype(np.float32) * (255 / (top or 1)) + 0.5).astype(np.uint8)
+        small = 255 - small if negative else small
+        small[pixels == image.info.get("transparency", -1)] = 255
+        image = Pillow.fromarray(small)
+    if image.mode == "I":
         raise ValueError("32-bit pixels have no known range: save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -78,8 +163,18 @@ def rgb(image: Pillow.Image) -> Pillow.Image:
     return image.convert("RGB")
 
 
+def named(file: str | bytes) -> bool:
+    """Whether its name, or for bytes their start, says that it is a picture."""
+    return bool(kind_of(file)) if isinstance(file, bytes) else file.lower().endswith(SUFFIXES) or file[:11].lower() == "data:image/"
+
+
+def spread(cells: Sequence[T]) -> Sequence[T]:
+    """So many of them, over all of them."""
+    return cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
+
+
 class Image:
-    """Cells are paths or bytes of pictures."""
+    """Cells are pictures: paths, bytes, data: URIs, base64; several in a cell too."""
 
     family: ClassVar[Literal["media"]] = "media"
 
@@ -90,14 +185,50 @@ class Image:
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
         """By the headers of cells spread over the column. Raises ConfigError for paths of pictures of which none opens."""
-        cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes)) and c]
-        cells = cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
-        errors = [e for cell in cells if isinstance(e := attempt(self.open, cell, media), MediaError)]
-        opened = len(cells) - len(errors)
-        named = sum(isinstance(c, str) and c.lower().endswith(SUFFIXES) for c in cells)
-        if max(opened, named) <= len(cells) / 2:
+        if pa.types.is_nested(column.type):
+            column = column.take(pa.array(spread(range(len(column)))))
+        cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes, list, dict)) and c]
+        separator, several = self._separator([c for c in cells if isinstance(c, str)], media)
+        folders = 2 * len(cells) > len(column)  # names of classes may be names of folders; names of rows do not repeat
+        held = [attempt(media.files, cell, separator) for cell in spread(cells)]
+        errors, opened, called = [e for e in held if isinstance(e, MediaError)], 0, 0
+        for cell, files in zip(spread(cells), held, strict=True):
+            if isinstance(files, MediaError) or not all(isinstance(f, (str, bytes)) for f in files):
+                continue
+            if not folders and isinstance(cell, str) and files and str(files[0]).startswith(f"{cell.rstrip('/')}/"):
+                continue
+            tried = [attempt(self.open, file, media) for file in files[:3]]
+            errors += [e for e in tried if isinstance(e, MediaError)]
+            opened, called = opened + any(isinstance(p, Picture) for p in tried), called + any(map(named, files))
+        if max(opened, called) <= len(held) / 2:
             return None
         if not opened:
-            got = f"none of {len(cells)} opens, the first: {errors[0].got}"
-            raise ConfigError("pictures at its paths", got, "give --media-root FOLDER, or leave the column out with --ignore")
-        return Guess.of(0.9, "image", f"{opened} of {len(cells)} sampled cells open as pictures")
+            got = f"none of {len(held)} opens, the first: {errors[0].got}"
+            do = f"{errors[0].do}; or give --media-root FOLDER, or leave the column out with --ignore"
+            raise ConfigError("pictures at its paths", got, do)
+        reason = f"{opened} of {len(held)} sampled cells open as pictures"
+        if separator:
+            reason += f"; {separator!r} separates several files in {several} cells"
+        return Guess(0.9, Reading("", "image", {"separator": separator} if separator else {}, reason))
+
+    def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
+        """What stands between the names in most cells that hold it, and in how many it stands."""
+        best: tuple[str | None, int] = (None, 0)
+        for mark in ";|":
+            holding = [c for c in cells if mark in c and c[:5].lower() != "data:"]
+            files = [f for c in spread(holding) if isinstance(f := attempt(media.files, c, mark), list) and len(f) > 1]
+            fitting = sum(any(named(f) or isinstance(attempt(self.open, f, media), Picture) for f in some) for some in files)
+            if 2 * fitting > len(spread(holding)) and len(holding) > best[1]:
+                best = mark, len(holding)
+        return best
+
+    def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Counter[str]:
+        """How many distinct files are of each format, move, are turned upright, are spelled otherwise, or why they don't open."""
+        counts, before = Counter[str](), media.said.copy()
+        separator = cast(str | None, reading.options.get("separator"))
+        for cell in distinct(column)[0][:-1]:
+            files = attempt(media.files, cell, separator)
+            for file in [files] if isinstance(files, MediaError) else files:
+                opened = file if isinstance(file, MediaError) else attempt(self.open, file, media)
+                counts.update([f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts())
+        return counts + (media.said - before)

@@ -28,7 +28,7 @@ class Extractor(ABC):
     @property
     def spec(self) -> Spec:
         """Name, version and settings; the decoder's version is ours, counted up when it decodes otherwise."""
-        return Spec(self.name, self.version, "pillow 1", json.dumps(dataclasses.asdict(self), sort_keys=True))
+        return Spec(self.name, self.version, "pillow 2", json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     @property
     @abstractmethod
