@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from xmodal.media import Media
 from xmodal.table import Guess, distinct, text_of
+from xmodal.table.reading import spaced, spelled
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,23 @@ class Words:
             text = kinds > 20 and share > (0.3 if words >= 1.5 else 0.5) and not coded(texts)
         if (text and not pa.types.is_dictionary(column.type)) != (self.kind == "text"):
             return None
-        return Guess.of(0.5, self.kind, f"{kinds} distinct in {count} cells, {words:.1f} words each")
+        cells, row = distinct(column)
+        blank = int(np.isin(row, [i for i, c in enumerate(cells) if isinstance(c, str) and c and not c.strip()]).sum())
+        reason = f"{kinds} distinct in {count} cells, {words:.1f} words each" + (f"; {blank} cells of spaces alone" if blank else "")
+        if self.kind == "text":
+            return Guess.of(0.5, self.kind, reason)
+        names = counts(column)
+        return Guess.of(0.5, self.kind, reason, {"spelled": spelled(names)}, tuple(spaced(names)))
+
+
+def counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each name occurs, spaces and all."""
+    cells, row = distinct(column)
+    found: Counter[str] = Counter()
+    for cell, n in zip(cells, np.bincount(row, minlength=len(cells)).tolist(), strict=True):
+        if (text := text_of(cell)) is not None:
+            found[text] += n
+    return found
 
 
 def values(column: pa.ChunkedArray) -> tuple[list[str], int]:
