@@ -112,7 +112,7 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     number = Reading(job.target, "number", options)
     values = {v: number.cell(v)[0] for v in count}
     tokens = [v for v in count if v.strip().lower() in GAPS]
-    numbers = guess is not None and guess.score == 1
+    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[job.target].type)
     few = len(count) <= CLASSES and len(count) < sum(count.values()) and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
     kind, notes = job.kind, []
     if kind is None:
@@ -130,7 +130,7 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
         row = canonical(table.data[job.target]).to_pylist().index(bad) + 1
         do = f"correct or empty the cell, or say --target {job.target}=classify"
         raise TargetError(f"finite numbers in target {job.target!r}", f"{bad!r} in row {row} of {table.source}", do)
-    notes += [f"target {job.target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ()) if "may be read" in n]
+    notes += [f"target {job.target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]
     return number, notes
 
 

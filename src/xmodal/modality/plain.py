@@ -61,8 +61,9 @@ class Measure:
                 typed[text] = n
             else:
                 strange += 1
-        if given is None and sum(LIKELY[self.kind].fullmatch(t) is not None for t in words) < MOSTLY * len(words):
-            return None  # prose: spare it the trials
+        likely = sum(LIKELY[self.kind].fullmatch(t) is not None for t in words)  # prose is spared the trials
+        if given is None and (likely < MOSTLY * len(words) or (self.kind == "number" and any(map(PADDED.fullmatch, words)))):
+            return None
         options, values, notes = self.form(list(words), given or {})
         fitting = {t: v for t, v in values.items() if v is not None}
         looks = len(fitting) if self.kind == "number" else sum(bool(DATE.fullmatch(t)) for t in words)

@@ -74,7 +74,10 @@ def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
         return [*values.to_pylist(), None], np.arange(len(values))
     if pa.types.is_timestamp(values.type):  # Python has no nanoseconds
         values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
-    coded = values.combine_chunks().dictionary_encode()
+    try:
+        coded = values.combine_chunks().dictionary_encode()
+    except pa.ArrowNotImplementedError:  # of rare types
+        return [*values.to_pylist(), None], np.arange(len(values))
     cells = [*coded.dictionary.to_pylist(), None]
     return cells, coded.indices.fill_null(len(cells) - 1).to_numpy().astype(np.int64)
 
@@ -100,8 +103,10 @@ def number(cell: Any, options: Mapping[str, Any]) -> float:
     text = cell.translate(SIGNS)
     if unit := re.escape(options.get("unit", "")):
         text = re.sub(rf"^([+-]?) *{unit} *| *{unit}$", r"\1", text, count=1)
+    if text.lower() in TRUTH:
+        return TRUTH[text.lower()]
     if not spelling(decimal, thousands).fullmatch(text):
-        return TRUTH[text.lower()] if text.lower() in TRUTH else float("x")
+        raise ValueError
     return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
 
 

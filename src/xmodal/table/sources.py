@@ -89,6 +89,8 @@ def of_rows(rows: list[Any]) -> pa.Table:
 
 def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
     """The values of one column; a mixture of types becomes text. Raises TableError for objects."""
+    if str(getattr(values, "dtype", "")).startswith(("period", "interval")):  # pandas' own kinds
+        return pa.array([None if v != v else str(v) for v in values], pa.string())
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
