@@ -113,7 +113,7 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     values = {v: number.cell(v)[0] for v in count}
     tokens = [v for v in count if v.strip().lower() in GAPS]
     numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[job.target].type)
-    few = len(count) <= CLASSES and len(count) < sum(count.values()) and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
+    few = len(count) <= CLASSES and len(count) < count.total() and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
     kind, notes = job.kind, []
     if kind is None:
         kind = "classify" if not numbers or few else "regress"

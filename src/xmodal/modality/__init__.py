@@ -15,8 +15,9 @@ from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
-from xmodal.modality.text import Words, coded, values
+from xmodal.modality.text import Words, coded, counts
 from xmodal.table import GAPS, Guess, Reading, Table
+from xmodal.table.reading import spelled
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order")}  # others: gaps
@@ -101,24 +102,25 @@ def asked(spec: str) -> tuple[str, dict[str, Json]]:
 
 def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess | str:
     """How an input column is read, or why nothing can be learnt from it. Raises ConfigError if no modality can read it."""
-    texts, count = values(column)
+    texts = counts(column)
+    count = texts.total()
     if not texts:
         return "every cell is empty"
     if len(texts) == 1 and count == len(column):
-        return f"every cell is {texts[0][:40]!r}"
+        return f"every cell is {next(iter(texts))[:40]!r}"
     if name in job.modality:
         kind, options = asked(job.modality[name])
         modality, reason = registered("modalities", MODALITIES, kind), "asked for by --modality"
-        guess = modality.read(column, options) if isinstance(modality, Measure) else modality.recognise(column, media)
-        if guess is None or guess.reading.modality != kind:
-            return Guess.of(1.0, kind, reason, options)
-        reading = guess.reading
-        how = f"{reason}: {reading.reason}" if isinstance(modality, Measure) else reason
-        return guess._replace(reading=replace(reading, options=reading.options | options, reason=how))
+        guess = modality.read(column, options) if isinstance(modality, Measure) else None
+        if guess is None:
+            known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
+            return Guess.of(1.0, kind, reason, known | options)
+        read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
+        return guess._replace(reading=read)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
-    best = max(guesses, key=lambda g: g.score)
+    best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
     low, high = best.reading.range
     if best.reading.modality == "number" and high - low <= 1e-12 * max(abs(low), abs(high)) < np.inf:
         return f"every cell is {low}, give or take less than a millionth of a millionth of it"

@@ -77,7 +77,11 @@ class Measure:
         if len(found):
             options["range"] = [float(found[0]), float(found[-1])]
         if self.kind == "date":
-            notes += zones(words, typed)
+            zones: Counter[bool] = Counter()
+            for cell, n in [*words.items(), *typed.items()]:
+                when = DATE.fullmatch(cell) if isinstance(cell, str) else None
+                zones[bool(when["zone"] if when else getattr(cell, "tzinfo", None))] += n
+            notes += [f"{zones[False]} of {zones.total()} times have no zone: they are read as UTC"] if len(zones) > 1 else []
         names = fitting | {str(text_of(c)): MEASURES[self.kind](c, {}) for c in typed if len(found) > 3}
         for end in (found[:2], found[::-1][:2]) if len(found) > 3 else ():
             if end[0] in SENTINELS[self.kind] and abs(end[0] - end[1]) > np.ptp(found[found != end[0]]):
@@ -133,14 +137,3 @@ def value(kind: str, text: str, options: Mapping[str, Any]) -> float | None:
         return None if text.lower() in TRUTH or (kind == "number" and PADDED.fullmatch(text)) else MEASURES[kind](text, options)
     except (ValueError, OverflowError):
         return None
-
-
-def zones(words: Mapping[str, int], typed: Mapping[Any, int]) -> list[str]:
-    """What to say where some times have a zone and some have none."""
-    count = Counter({True: 0, False: 0})
-    for text, n in words.items():
-        if found := DATE.fullmatch(text):
-            count[found["zone"] is not None] += n
-    for cell, n in typed.items():
-        count[getattr(cell, "tzinfo", None) is not None] += n
-    return [f"{count[False]} of {count.total()} times have no zone: they are read as UTC"] if all(count.values()) else []

@@ -109,7 +109,7 @@ def quoted(text: bytes, separator: bytes, path: Path) -> bytes:
 def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
     """The text as UTF-8: by its mark, else UTF-8, else `encoding`, else GB18030 where that reads as Chinese. Raises TableError."""
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
-    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and share(content, "utf-8", "") is not None:
+    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and decoded(content, "utf-8") is not None:
         return content
     fits: Mapping[str, float] = {} if marked or encoding else fitting(content)
     name = marked or encoding or ("gb18030" if chinese(fits) else None)
@@ -125,22 +125,22 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
         raise TableError(f"text in {name}", f"{e} in {path}", "give another --encoding") from e
 
 
-def share(content: bytes, name: str, letters: str) -> float | None:
-    """How much of what isn't ASCII is of these letters, if this is the encoding; None if it isn't."""
+def decoded(content: bytes, name: str) -> str | None:
+    """None if this isn't the encoding."""
     try:
-        text = content.decode(name)
+        return content.decode(name)
     except UnicodeDecodeError:
         return None
-    if not letters:
-        return 1.0
-    strange = len(text) if name.startswith("utf") else sum(c > "\x7f" for c in text)
-    return len(re.findall(letters, text)) / max(strange, 1)
 
 
 def fitting(content: bytes) -> dict[str, float]:
-    """The encodings whose letters the text would mostly be made of."""
-    names = [n for n in LETTERS if n.startswith("utf") == (b"\0" in content)]
-    return {n: fit for n in names if (fit := share(content, n, LETTERS[n]) or 0.0) >= PLAUSIBLE}
+    """The encodings of which much of what isn't ASCII would be the letters that their texts are made of: how much."""
+    fits = {}
+    for name, letters in LETTERS.items():
+        text = decoded(content, name) if name.startswith("utf") == (b"\0" in content) else None
+        strange = sum(c > "\x7f" or name.startswith("utf") for c in text or "")
+        fits[name] = len(re.findall(letters, text or "")) / max(strange, 1)
+    return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
 
 
 def chinese(fits: Mapping[str, float]) -> bool:
