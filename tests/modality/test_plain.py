@@ -182,3 +182,12 @@ def test_a_number_is_the_same_in_every_spelling(cents: list[int], style: tuple[s
     _, values, said = read([p.translate(swap) for p in plain])
     assert values == [float(p.replace(",", "")) for p in plain]
     assert not said or "far from" in said[0]
+
+
+def test_a_missing_text_is_no_word() -> None:
+    cells = ["one of many words", None, "", "   ", "null", "\t"] + [f"some other words, {i} of them" for i in range(60)]
+    got, values, _ = read(cells)
+    assert got.modality == "text"
+    assert [got.cell(c)[1] for c in cells[:6]] == [0, 1, 1, 1, 0, 1]
+    assert values[1:6] == [None, None, None, "null", None]
+    assert "2 cells of spaces alone count as empty" in got.reason
