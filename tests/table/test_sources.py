@@ -144,4 +144,7 @@ def test_every_container_gives_the_same_readings_and_values() -> None:
 def test_what_is_no_table() -> None:
     with pytest.raises(TableError, match="int as row 2"):
         read_table([{"a": 1}, 3])
+    for wrong in (None, 5):
+        with pytest.raises(TableError, match=f"rows as dicts; got {type(wrong).__name__}"):
+            read_table(wrong)
     assert isinstance(read_table({"a": [1, 2]}), Table)

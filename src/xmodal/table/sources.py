@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
         return Table(pa.table([c.cast(views.get(c.type, c.type)) for c in data.columns], names=data.column_names), "the frame")
     if isinstance(source, Mapping):
         return Table(pa.table({str(name): array(values, str(name)) for name, values in source.items()}), "the columns")
+    if not isinstance(source, Iterable):
+        raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
     return Table(of_rows(list(source)), "the rows")
 
 
