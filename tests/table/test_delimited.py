@@ -79,7 +79,8 @@ TEXTS = {
     "euc_kr": "id,n\n1,상품\n2,좋다\n",
     "euc_jp": "id,n\n1,これはテストです\n",
     "koi8_r": "id,n\n1,Москва\n2,Санкт-Петербург\n",
-    "cp1251": "id,n\n1,Москва\n2,привет мир\n",
+    "cp1251": "id,n\n1,МОСКВА\n2,привет мир\n",
+    "cp1253": "id,n\n1,ΑΘΗΝΑ\n2,Πολύ καλή ταινία\n",
     "big5": "id,n\n1,台北市\n2,這是我們的\n",
     "utf-16-le": "id\tn\n1\tx\n",
 }
@@ -93,7 +94,15 @@ def test_another_encoding_is_an_error_that_names_it_and_never_chinese(tmp_path: 
     assert [list(r.values()) for r in rows(tmp_path, content, encoding=name)] == [list(r.values()) for r in rows(tmp_path, TEXTS[name])]
 
 
-@pytest.mark.parametrize("text", ["编号,城市\n1,北京\n2,上海\n", "商品,颜色\n衬衫,紫色\n裙子,粉色\n", "a,b\n1,这是一个很好的电影\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "编号,城市\n1,北京\n2,上海\n",
+        "商品,颜色\n衬衫,紫色\n裙子,粉色\n",
+        "a,b\n1,这是一个很好的电影\n",
+        "x,词\n1,螺丝\n2,性别\n3,肺炎，咳嗽三天\n4,葡萄牙语\n",
+    ],
+)
 def test_chinese_and_marks_are_read_by_themselves(tmp_path: Path, text: str) -> None:
     wanted = rows(tmp_path, text)
     for encoding in ("gb18030", "utf-8-sig", "utf-16"):

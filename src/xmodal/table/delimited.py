@@ -25,11 +25,13 @@ COMMON = (  # Chinese characters that every text is full of
     "即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领共确传师观清今切院让识候带导争运笔男片红黑黄蓝绿价店京商车买卖包衣鞋"
 )  # fmt: skip
 LATIN = r"(?<=[A-Za-z])[À-ž]|[À-ž](?=[A-Za-z])|[€£°’“”–—…«»©®·]"
-CYRILLIC = r"[а-яё]|(?<![А-Яа-яA-Za-z])[А-ЯЁ]"
+CYRILLIC = r"\b[А-ЯЁ]+\b|\b[А-ЯЁ]?[а-яё]+\b"
+GREEK = r"\b[Α-ΩΆΈ-Ώ]+\b|\b[Α-ΩΆΈ-Ώ]?[ά-ώ]+\b"
+USUAL = bytes(b for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) for b in (high, low)).decode("gb2312", "ignore")
 LETTERS = {  # what the letters beside ASCII should be, in texts of each encoding
-    "gb18030": f"[{COMMON}]", "cp1252": LATIN, "cp1250": LATIN, "cp1251": CYRILLIC, "koi8_r": CYRILLIC,
-    "shift_jis": "[\u3041-\u30fa]", "euc_jp": "[\u3041-\u30fa]", "euc_kr": "[\uac00-\ud7a3]", "big5": f"[{COMMON}]",
-    "utf-16-le": "[\1-\u024f]", "utf-16-be": "[\1-\u024f]",
+    "gb18030": f"[{USUAL}\u3001-\u3011，！？；：（）“”…]", "big5": f"[{COMMON}]", "euc_kr": "[\uac00-\ud7a3]",
+    "shift_jis": "[\u3041-\u30fa]", "euc_jp": "[\u3041-\u30fa]", "cp1252": LATIN, "cp1250": LATIN, "cp1251": CYRILLIC,
+    "koi8_r": CYRILLIC, "cp1253": GREEK, "utf-16-le": "[\1-\u024f]", "utf-16-be": "[\1-\u024f]",
 }  # fmt: skip
 PLAUSIBLE = 0.25
 
@@ -112,7 +114,7 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
     if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and decoded(content, "utf-8") is not None:
         return content
     fits: Mapping[str, float] = {} if marked or encoding else fitting(content)
-    name = marked or encoding or ("gb18030" if chinese(fits) else None)
+    name = marked or encoding or ("gb18030" if chinese(content, fits) else None)
     if name is None:
         likely = " or ".join(sorted(fits, key=lambda n: -fits[n])[:3]) or "none that we know"
         do = "say --encoding NAME (in Python: encoding=), or save it as UTF-8"
@@ -139,10 +141,13 @@ def fitting(content: bytes) -> dict[str, float]:
     for name, letters in LETTERS.items():
         text = decoded(content, name) if name.startswith("utf") == (b"\0" in content) else None
         strange = sum(c > "\x7f" or name.startswith("utf") for c in text or "")
-        fits[name] = len(re.findall(letters, text or "")) / max(strange, 1)
+        fits[name] = sum(map(len, re.findall(letters, text or ""))) / max(strange, 1)
     return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
 
 
-def chinese(fits: Mapping[str, float]) -> bool:
-    """Other encodings' bytes may pass for GB18030 too: their texts are made of letters that it wouldn't give."""
-    return "gb18030" in fits and not {"shift_jis", "euc_jp"} & fits.keys() and all(fits.get(n, 0) < 0.95 for n in LETTERS if n != "gb18030")
+def chinese(content: bytes, fits: Mapping[str, float]) -> bool:
+    """Whether its characters are the usual ones, some of them common, and no other encoding's bytes pass for GB18030."""
+    if fits.get("gb18030", 0) < 0.85 or {"shift_jis", "euc_jp"} & fits.keys() or any(f >= 0.95 for n, f in fits.items() if n != "gb18030"):
+        return False
+    usual = [c for c in content.decode("gb18030") if c in USUAL]
+    return sum(c in COMMON for c in usual) >= 0.2 * len(usual)
