@@ -31,7 +31,7 @@ FORMULA, SIGNED = r"^[=+\-@\t\r]", r"^[+\-]?[0-9.]+([eE][+\-]?[0-9]+)?$"  # what
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or Arrow file.")]
+TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
 Roots = Annotated[
     list[Path], typer.Option(default_factory=list, show_default=False, metavar="DIR", help="Folder or archive of media. Repeatable.")
@@ -55,7 +55,7 @@ def learns(command: Callable[..., None]) -> Callable[..., None]:
     `table` and `learner`, it gets what these give."""
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("table", "learner")]
     asked = [option(f) for f in dataclasses.fields(Job) if "help" in f.metadata]
-    table = Annotated[Path | None, typer.Argument(metavar="TABLE", help="CSV, Parquet or Arrow file; else of --config.")]
+    table = Annotated[Path | None, typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")]
     config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")]
     change = Annotated[list[str], typer.Option("--set", show_default=False, metavar="KEY=VALUE", help="Goes before --config.")]
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -196,7 +196,7 @@ def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]
     values["table"] = str(table) if table else values.get("table")
     if not values["table"] or not values.get("target"):
         raise typer.BadParameter("give TABLE and --target, or a --config that holds both")
-    rows = read_table(Path(values["table"]))
+    rows = read_table(Path(values["table"]), values.get("encoding"), values.get("sheet"))
     target, columns = values["target"], rows.data.column_names
     if isinstance(target, str) and "=" in target and target not in columns:
         values["target"], values["kind"] = divide("target", target, columns)
@@ -395,7 +395,7 @@ def predict(
     row = row_given(sys.stdin.read()) if table is None else {}
     known = {*learner.job.id, target, *learner.model.readings}
     warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
-    rows = read_table(table or [row])
+    rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         prediction, notes = learner.predictions(rows, progress)
     warn(notes)
@@ -433,7 +433,8 @@ def embed(
 
     if out.suffix not in (".npy", ".parquet"):
         raise ConfigError("--out FILE.npy or FILE.parquet", str(out), "give one of these endings")
-    learner, rows = old_learner(model, media_root), read_table(table)
+    learner = old_learner(model, media_root)
+    rows = read_table(table, learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         x_RD = learner.embed(rows, progress)
     ids = {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}

@@ -46,7 +46,7 @@ class Finding:
 def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json]:
     """`rows`, `columns` (how each is read, and its gaps), `findings` and `cost`. A table that cannot be learnt from at all is a
     finding too. Features that are made on the way stay in the store for the fit."""
-    table = read_table(source)
+    table = read_table(source, learner.job.encoding, learner.job.sheet)
     try:
         ready = learner.ready(table, progress)
     except UserError as e:

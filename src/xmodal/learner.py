@@ -137,7 +137,7 @@ class Learner:
     def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
         Some thousand rows at a time, so that features and what is made of them stay small."""
-        table, answer, parts, notes = read_table(source), self.model.answer, [], dict[str, None]()
+        table, answer, parts, notes = read_table(source, self.job.encoding, self.job.sheet), self.model.answer, [], dict[str, None]()
         for start in range(0, table.data.num_rows, BLOCK):
             opened, data = self._again(table.part(start, BLOCK), progress)
             parts.append(answer.predict(data, np.arange(opened.rows)))

@@ -23,11 +23,14 @@ from xmodal.experts.data import TableData
 from xmodal.features import Counts, Store, build
 from xmodal.features.build import text
 from xmodal.features.extractors import Extractor
-from xmodal.job import MAIN, Input, Job, Key, Progress, Rows
+from xmodal.job import MAIN, Input, Job, Json, Key, Progress, Rows
 from xmodal.media import Media
 from xmodal.modality import inputs as group_inputs
 from xmodal.modality import readings as read_columns
-from xmodal.table import Reading, Table, canonical, read_table
+from xmodal.modality.plain import Measure
+from xmodal.modality.text import counts as name_counts
+from xmodal.table import GAPS, Reading, Table, canonical, read_table
+from xmodal.table.reading import spaced, spelled
 from xmodal.tasks import TASKS, Classify, Task
 
 PART = 20_000  # rows whose cells are Python objects at once
@@ -54,13 +57,10 @@ class Opened:
     @property
     def labels(self) -> pa.Array:
         """The target of every row; null where a row is unlabelled or has no such column."""
-        words = self.column(self.target.column)
-        if words is None:
+        if self.target.column not in self.table.data.column_names:
             return pa.nulls(self.rows, pa.string())
-        if self.target.modality == "category":
-            return words
-        number = self.target.parse(pa.chunked_array([words]))[0].combine_chunks()
-        return pc.if_else(pc.is_nan(number), None, number)
+        values = self.target.parse(self.table.data[self.target.column])[0].combine_chunks()
+        return values if self.target.modality == "category" else pc.if_else(pc.is_nan(values), None, values)
 
     def column(self, name: str | None) -> pa.Array | None:
         """A column as canonical text; None where it isn't there."""
@@ -69,7 +69,7 @@ class Opened:
 
 def open_new(source: Any, job: Job) -> Opened:
     """A table to learn from. Every reading is decided here, once."""
-    table = read_table(source)
+    table = read_table(source, job.encoding, job.sheet)
     names = table.data.column_names
     for role in (*job.id, job.group, job.split, *job.use, *job.ignore):
         if role is not None and role not in names:
@@ -85,15 +85,15 @@ def open_new(source: Any, job: Job) -> Opened:
 
 def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
-    table = read_table(source)
+    table = read_table(source, job.encoding, job.sheet)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
-    return Opened(table, media_of(job, table.source), readings, target, inputs, notes)
+    return Opened(table, media_of(job, table.source), readings, target, inputs, [*table.notes, *notes])
 
 
 def media_of(job: Job, source: str) -> Media:
-    """Where media may be read: --media-root, else the table's own folder, else the working folder."""
-    own = Path(source).parent if source and Path(source).is_file() else Path()
+    """Where media may be read: --media-root, else the table's own folder (or the folder that is the table), else the working folder."""
+    own = Path(source) if source and Path(source).is_dir() else Path(source).parent if source and Path(source).is_file() else Path()
     return Media(tuple(Path(r) for r in job.media_root) or (own,))
 
 
@@ -105,36 +105,34 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
         raise unknown("column", job.target, table.data.column_names)
     if job.kind is not None and job.kind not in TASKS:
         raise unknown("task", job.kind, TASKS)
-    words = canonical(table.data[job.target])
-    values = [v for v in words.unique().to_pylist() if v is not None]
-    numbers = [as_number(v) for v in values]
-    if not values:
+    count = name_counts(table.data[job.target])
+    if not count:
         raise TargetError(f"labels in column {job.target!r}", "only empty cells", "choose another target")
+    guess = Measure("number").read(table.data[job.target])
+    options: dict[str, Json] = {**(guess.reading.options if guess else {}), "gaps": []}
+    number = Reading(job.target, "number", options)
+    values = {v: number.cell(v)[0] for v in count}
+    tokens = [v for v in count if v.strip().lower() in GAPS]
+    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[job.target].type)
+    few = len(count) <= CLASSES and len(count) < count.total() and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
     kind, notes = job.kind, []
     if kind is None:
-        whole = all(n is not None and n % 1 == 0 for n in numbers)
-        few = len(values) <= CLASSES and len(values) < len(words) - words.null_count
-        kind = "classify" if None in numbers or (whole and few) else "regress"
-        if kind == "classify" and None not in numbers:
-            notes.append(f"target {job.target!r}: its {len(values)} different whole numbers are read as classes; "
-                         f"--target {job.target}=regress reads them as numbers")  # fmt: skip
-    bad = next((v for v, n in zip(values, numbers, strict=True) if n is None or not np.isfinite(n)), None)
-    if kind == "regress" and bad is not None:
-        row = words.to_pylist().index(bad) + 1
+        kind = "classify" if not numbers or few else "regress"
+        if kind == "classify" and numbers:
+            notes.append(f"target {job.target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
+                         + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
+                         + f"; --target {job.target}=regress reads numbers")  # fmt: skip
+    if kind == "classify":
+        told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
+        notes += [f"target {job.target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
+        return Reading(job.target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
+    bad = next((v for v, n in values.items() if not np.isfinite(n)), None)
+    if bad is not None:
+        row = canonical(table.data[job.target]).to_pylist().index(bad) + 1
         do = f"correct or empty the cell, or say --target {job.target}=classify"
         raise TargetError(f"finite numbers in target {job.target!r}", f"{bad!r} in row {row} of {table.source}", do)
-    return Reading(job.target, "number" if kind == "regress" else "category", {}, f"target: {kind}"), notes
-
-
-def as_number(word: str) -> float | None:
-    """The number that a word spells; padded ones ("007") are words."""
-    digits = word.strip().lstrip("+-")
-    if digits[:1] == "0" and digits[1:2].isdigit():
-        return None
-    try:
-        return float(word)
-    except ValueError:
-        return None
+    notes += [f"target {job.target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]
+    return number, notes
 
 
 def new_task(opened: Opened) -> Task:

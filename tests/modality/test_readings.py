@@ -117,6 +117,16 @@ def test_pictures(photos: Path) -> None:
     assert kinds(both, Job(modality={"source": "text"}), media) == {"pic": "image", "source": "text"}
 
 
+@pytest.mark.parametrize("first", [7, 100])
+def test_pictures_named_by_numbers_alone(tmp_path: Path, first: int) -> None:
+    names = [f"{first + i:03}" for i in range(40)]
+    for name in names:
+        Image.new("RGB", (4, 4), (int(name), 0, 0)).save(tmp_path / name, "PNG")
+    got = readings(table(pic=names, y=["a", "b"] * 20), Job(target="y"), Media((tmp_path,)))[0]
+    assert got["pic"].modality == "image" and "40 of 40" in got["pic"].reason
+    assert kinds(table(pic=names, y=["a", "b"] * 20), Job(use=("pic",))) == {"pic": "category" if first == 7 else "number"}
+
+
 def test_inputs() -> None:
     words = [f"some words and number {i}" for i in range(18)]
     columns = table(**{"a": ["1", "2"] * 9, "b*": ["1", "2"] * 9, "b1": ["u", "v"] * 9, "table": words})

@@ -82,8 +82,10 @@ class Plain(Encoder):
 
 
 def quantiles(x_U: np.ndarray) -> np.ndarray:
-    """The distinct quantiles of the finite values, BINS + 1 edges, filled up with the last (0 where there is no value)."""
+    """The distinct quantiles of the finite values, BINS + 1 edges, filled up with the last (0 where there is no value). Values
+    that differ by rounding alone are one: its noise must not fill the bins."""
     x_U = x_U[np.isfinite(x_U)]
+    x_U = x_U[:1] if len(x_U) and np.ptp(x_U) <= 1e-12 * np.abs(x_U).max() else x_U
     edges = np.unique(np.quantile(x_U, np.linspace(0, 1, BINS + 1))) if len(x_U) else np.zeros(1)
     return np.pad(edges, (0, BINS + 1 - len(edges)), mode="edge")
 

@@ -40,7 +40,7 @@ class Counts:
     reused: int = 0
     broken: list[MediaError] = field(default_factory=list)
     first: int = 0  # what rows are counted from
-    notes: list[str] = field(default_factory=list)  # names that were read under another spelling
+    notes: list[str] = field(default_factory=list)  # names read under another spelling; values beyond those of the fit
 
     def breaks(self, e: MediaError, column: str, row: int) -> None:
         """Rows count from 1."""
@@ -59,7 +59,11 @@ def build(
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
-            for (name, column), (_, state_B) in zip(held.items(), parsed, strict=True):
+            for (name, column), (value_B, state_B) in zip(held.items(), parsed, strict=True):
+                low, high = readings[name].range
+                far = ((x := np.asarray(value_B)) < low).sum() + (x > high).sum() if np.isfinite(low) else 0
+                if far:
+                    counts.notes.append(f"column {name!r}: {far} cells lie outside {low} to {high}, where the fit has seen values")
                 for row in np.flatnonzero(state_B == State.BROKEN).tolist():
                     counts.breaks(MediaError(f"not a {readings[name].modality}", repr(column[row].as_py())), name, row)
         elif item.modality == "text":

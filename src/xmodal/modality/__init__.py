@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, unknown
-from xmodal.job import MAIN, Input, Job, Key, registered, registry
+from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
-from xmodal.modality.plain import Measure, is_number
-from xmodal.modality.text import Words, coded, values
-from xmodal.table import Guess, Reading, Table, is_date
+from xmodal.modality.plain import MOSTLY, Measure
+from xmodal.modality.text import Words, coded, counts
+from xmodal.table import GAPS, Guess, Reading, Table
+from xmodal.table.reading import spelled
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
+SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order")}  # others: gaps
+ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month")}
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
 
@@ -46,8 +50,8 @@ class MediaModality(Modality, Protocol):
 
 
 MODALITIES: dict[str, Modality] = {
-    "number": Measure("number", is_number),
-    "date": Measure("date", is_date),
+    "number": Measure("number"),
+    "date": Measure("date"),
     "image": Image(),
     "category": Words("category"),
     "text": Words("text"),
@@ -60,9 +64,9 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
     for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
         table.column(name)
     for kind in job.modality.values():
-        registered("modalities", MODALITIES, kind)
+        asked(kind)
     found: dict[str, Reading] = {}
-    said: list[str] = []
+    said = list(table.notes)
     wrong: ConfigError | None = None
     for name in table.data.column_names:
         if name in roles or name in job.ignore or (job.use and name not in job.use):
@@ -71,8 +75,9 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
             read = reading(name, table.column(name), job, media)
         except ConfigError as e:
             wrong, read = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), e.got
-        if isinstance(read, Reading):
-            found[name] = read
+        if isinstance(read, Guess):
+            found[name] = replace(read.reading, column=name, reason=read.reading.reason.replace("COL=", f"{name}="))
+            said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
         else:
             said.append(f"column {name!r} is left out: {read}")
     if wrong and not any(family(r) == "media" for r in found.values()):
@@ -82,29 +87,62 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
     return found, said
 
 
-def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Reading | str:
+def asked(spec: str) -> tuple[str, dict[str, Json]]:
+    """KIND or KIND:OPTION=VALUE;OPTION=VALUE. Tokens of `gaps` are divided by |. Raises ConfigError."""
+    kind, _, rest = spec.partition(":")
+    registered("modalities", MODALITIES, kind)
+    options: dict[str, Json] = {}
+    for name, _, value in (part.partition("=") for part in rest.split(";") if part):
+        if name not in SETTABLE.get(kind, ("gaps",)):
+            raise unknown("option", name, SETTABLE.get(kind, ("gaps",)))
+        if name in ALLOWED and value not in ALLOWED[name]:
+            raise ConfigError(f"{name} to be one of {', '.join(map(repr, ALLOWED[name]))}", repr(spec), "give one of those")
+        options[name] = value
+        if name == "gaps":
+            usual = GAPS if kind in SETTABLE else ()
+            options[name] = [*value.lower().split("|"), *usual] if value else []
+    return kind, options
+
+
+def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess | str:
     """How an input column is read, or why nothing can be learnt from it. Raises ConfigError if no modality can read it."""
-    texts, count = values(column)
+    texts = counts(column)
+    count = texts.total()
     if not texts:
         return "every cell is empty"
     if len(texts) == 1 and count == len(column):
-        return f"every cell is {texts[0][:40]!r}"
+        return f"every cell is {next(iter(texts))[:40]!r}"
     if name in job.modality:
-        kind = registered("modalities", MODALITIES, job.modality[name])
-        if kind.family == "media" and (guess := kind.recognise(column, media)):  # several files in a cell have a separator
-            return replace(guess.reading, column=name, reason=f"asked for by --modality; {guess.reading.reason}")
-        return replace(Guess.of(1.0, job.modality[name], "asked for by --modality").reading, column=name)
+        kind, options = asked(job.modality[name])
+        modality, reason = registered("modalities", MODALITIES, kind), "asked for by --modality"
+        guess = modality.read(column, options) if isinstance(modality, Measure) else None
+        if modality.family == "media":  # several files in a cell have a separator
+            guess = modality.recognise(column, media)
+        if guess is None:
+            known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
+            return Guess.of(1.0, kind, reason, known | options)
+        read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
+        return guess._replace(reading=read)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
-    best = replace(max(guesses, key=lambda g: g.score).reading, column=name)
+    best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
+    low, high = best.reading.range
+    if best.reading.modality == "number" and high - low <= 1e-12 * max(abs(low), abs(high)) < np.inf:
+        return f"every cell is {low}, give or take less than a millionth of a millionth of it"
+    near = []
+    if best.reading.modality in ("category", "text") and not pa.types.is_dictionary(column.type):
+        near = [g for m in MODALITIES.values() if isinstance(m, Measure) and (g := m.read(column)) and MOSTLY <= g.score < 1]
+        best = best._replace(notes=best.notes + tuple(
+            f"{g.score:.0%} of its different cells are {g.reading.modality}s, but not all: it is read as {best.reading.modality}; "
+            f"--modality COL={g.reading.modality} counts the others as unreadable" for g in near))  # fmt: skip
     if name in job.use:
         return best
     if {t.lower() for t in texts} <= PARTS:
         return "it holds only train, val, test (use it with --split)"
     word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
-    codes = best.modality in ("text", "category") and count > 20 and coded(texts)
-    if family(best) != "media" and len(texts) == count and (word in ID_WORDS or codes):
+    codes = best.reading.modality in ("text", "category") and count > 20 and coded(texts) and not near
+    if family(best.reading) != "media" and len(texts) == count and (word in ID_WORDS or codes):
         return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
     return best
 

@@ -2,48 +2,138 @@
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.table import GAPS, NUMBER, Guess, distinct
+from xmodal.table import GAPS, Guess, distinct, text_of
+from xmodal.table.reading import DATE, MEASURES, SIGNS, TRUTH
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
-
-
-def is_number(cell: Any) -> bool:
-    """Text that spells one, not padded; or a number, not a truth value."""
-    if isinstance(cell, str):
-        return bool(NUMBER.fullmatch(cell)) and not PADDED.fullmatch(cell)
-    return hasattr(cell, "__float__") and not isinstance(cell, bool)
+LIKELY = {"number": re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?"), "date": DATE}
+MOSTLY = 0.9  # of the distinct cells: so many values make the others look like slips
+UNITS = re.compile("[%‰€$£¥₩₹]")
+# Decimal and thousands mark. Of two that read all cells the first is taken, and where they read them otherwise that is said.
+STYLES = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", "'"), (".", " "), (",", " "))
+SENTINELS = {
+    "number": {float(s + n * d) for s in ("", "-") for d in "9" for n in (2, 3, 4, 5, 6)} | {-9.0, -1.0},
+    "date": {MEASURES["date"](d, {}) for d in ("1900-01-01", "1899-12-30", "1970-01-01", "1753-01-01", "0001-01-01", "9999-12-31")},
+}
+AGAIN = {"thousands": "thousands mark {!r}", "decimal": "decimal mark {!r}", "unit": "sign {}", "order": "{} first"}
 
 
 @dataclass(frozen=True)
 class Measure:
     """A modality whose cells are values of a scale."""
 
-    kind: str
-    fits: Callable[[Any], bool]
+    kind: Literal["number", "date"]
     family: ClassVar[Literal["plain"]] = "plain"
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """Decided from every value; gap tokens are counted in the reason."""
+        """Decided from every value; what a frame calls categories is none."""
+        guess = None if pa.types.is_dictionary(column.type) else self.read(column)
+        return guess if guess and guess.score == 1 else None
+
+    def read(self, column: pa.ChunkedArray, given: Mapping[str, Json] | None = None) -> Guess | None:
+        """The reading that fits most values, whose share is the score. `given`: options that are not to be found."""
         cells, row = distinct(column)
-        gaps = {}
-        fitting = 0
-        for i, cell in enumerate(cells[:-1]):
+        rows = np.bincount(row, minlength=len(cells)).tolist()
+        wanted: Any = (given or {}).get("gaps", list(GAPS))
+        words: Counter[str] = Counter()
+        gaps: Counter[str] = Counter()
+        typed: dict[Any, int] = {}
+        strange = 0
+        for cell, n in zip(cells[:-1], rows[:-1], strict=True):
             text = cell.strip() if isinstance(cell, str) else cell
-            if self.fits(text):
-                fitting += 1
-            elif text not in ("", None) and str(text).lower() not in GAPS:
-                return None
-            elif text:
-                gaps[text] = int(np.count_nonzero(row == i))
+            if (text if isinstance(text, str) else str(text_of(text))).lower() in wanted or text == "":
+                gaps.update({str(text): n} if text != "" else {})
+            elif isinstance(text, str):
+                words[text] += n
+            elif self.typed(text):
+                typed[text] = n
+            else:
+                strange += 1
+        likely = sum(LIKELY[self.kind].fullmatch(t) is not None for t in words)  # prose is spared the trials
+        if given is None and (likely < MOSTLY * len(words) or (self.kind == "number" and any(map(PADDED.fullmatch, words)))):
+            return None
+        options, values, notes = self.form(list(words), given or {})
+        fitting = {t: v for t, v in values.items() if v is not None}
+        looks = len(fitting) if self.kind == "number" else sum(bool(DATE.fullmatch(t)) for t in words)
+        total = len(words) + len(typed) + strange
+        if not len(fitting) + len(typed) or 2 * len(fitting) < looks:
+            return None
+        counts = Counter({v: words[t] for t, v in fitting.items()})
+        for cell, n in typed.items():
+            counts[MEASURES[self.kind](cell, {})] += n
+        found = np.array(sorted(v for v in counts if np.isfinite(v)))
+        if len(found):
+            options["range"] = [float(found[0]), float(found[-1])]
+        if self.kind == "date":
+            zones: Counter[bool] = Counter()
+            for cell, n in [*words.items(), *typed.items()]:
+                when = DATE.fullmatch(cell) if isinstance(cell, str) else None
+                zones[bool(when["zone"] if when else getattr(cell, "tzinfo", None))] += n
+            notes += [f"{zones[False]} of {zones.total()} times have no zone: they are read as UTC"] if len(zones) > 1 else []
+        names = fitting | {str(text_of(c)): MEASURES[self.kind](c, {}) for c in typed if len(found) > 3}
+        for end in (found[:2], found[::-1][:2]) if len(found) > 3 else ():
+            if end[0] in SENTINELS[self.kind] and abs(end[0] - end[1]) > np.ptp(found[found != end[0]]):
+                name = next(t for t, v in names.items() if v == end[0])
+                notes.append(f"{name!r} in {counts[end[0]]} cells lies far from all others and is read as a value; "
+                             f"--modality COL={self.kind}:gaps={name} reads it as a gap")  # fmt: skip
+        quantity = "; each once: taken for a quantity, not an id" if sum(counts.values()) == len(row) == len(counts) else ""
+        how = "".join(f"; {AGAIN[k].format(v)}" for k, v in options.items() if k in AGAIN and v and (k, v) != ("decimal", "."))
         taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
-        quantity = "; each once: taken for a quantity, not an id" if fitting == len(row) else ""
-        return Guess.of(1.0, self.kind, f"{fitting} distinct {self.kind}s{quantity}{taken}") if fitting else None
+        keep = f" (--modality COL={self.kind}:gaps= takes none)" if gaps else ""
+        reason = f"{len(fitting) + len(typed)} distinct {self.kind}s{how}{quantity}{taken}{keep}{''.join(f'; {n}' for n in notes)}"
+        return Guess.of((looks + len(typed)) / total, self.kind, reason, {"gaps": wanted, **options}, tuple(notes))
+
+    def typed(self, cell: Any) -> bool:
+        """Whether a cell that isn't text is one; a truth value isn't."""
+        return isinstance(cell, datetime.date) if self.kind == "date" else hasattr(cell, "__float__") and not isinstance(cell, bool)
+
+    def form(self, texts: Sequence[str], given: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, float | None], list[str]]:
+        """The options under which most texts are values, these values, and what to say where others would do as well."""
+        forms: list[dict[str, Json]] = [{"order": order} for order in ("day", "month")]
+        if self.kind == "number":
+            marks = {*"".join(texts).translate(SIGNS)}
+            unit = next((u for u in marks if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
+            styles = [s for s in STYLES if s == STYLES[0] or "decimal" in given or (marks >= {*s[1]} and (s[0] == "." or marks & {*s}))]
+            forms = [{"decimal": d, "thousands": t, "unit": unit} for d, t in styles]
+        forms = [f for f in forms if all(f[k] == v for k, v in given.items() if k in f)] or [dict(given)]
+        notes: list[str] = []
+        options, values = forms[0], {t: value(self.kind, t, forms[0]) for t in texts}
+        fits = sum(v is not None for v in values.values())
+        for form in forms[1:]:
+            other: dict[str, float | None] = {}
+            for t in texts:
+                other[t] = value(self.kind, t, form)
+                if other[t] is None and fits == len(texts):
+                    break
+            count = sum(v is not None for v in other.values())
+            if count > fits:
+                options, values, fits, notes = form, other, count, []
+            elif count == fits == len(texts) and not notes and not given.keys() & form.keys():
+                key = "order" if self.kind == "date" else "decimal"
+                name = next((t for t in texts if other[t] != values[t]), None)
+                one, two = (options[key], form[key]) if self.kind == "date" or name is None else (values[name], other[name])
+                note = f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
+                notes = [] if name is None else [f"{note}--modality COL={self.kind}:{key}={form[key]} reads it otherwise"]
+        if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
+            options = {}
+        return dict(options), values, notes
+
+
+def value(kind: str, text: str, options: Mapping[str, Any]) -> float | None:
+    """What the text says, unless it is padded or a word."""
+    try:
+        return None if text.lower() in TRUTH or (kind == "number" and PADDED.fullmatch(text)) else MEASURES[kind](text, options)
+    except (ValueError, OverflowError):
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 
 from xmodal.media import Media
 from xmodal.table import Guess, distinct, text_of
+from xmodal.table.reading import spaced, spelled
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Words:
         """Text has many words that seldom repeat; a category's values repeat, or are codes."""
         if pa.types.is_binary(column.type) or pa.types.is_nested(column.type):
             return None
-        texts, count = values(column)
+        texts = counts(column)
+        count = texts.total()
         words, letters = (float(np.mean([size(t) for t in texts])) for size in (lambda t: len(t.split()), len))
         kinds, share = len(texts), len(texts) / count
         if words >= 4 or letters >= 40:
@@ -36,16 +40,24 @@ class Words:
             text = kinds > 20 and share > (0.3 if words >= 1.5 else 0.5) and not coded(texts)
         if (text and not pa.types.is_dictionary(column.type)) != (self.kind == "text"):
             return None
-        return Guess.of(0.5, self.kind, f"{kinds} distinct in {count} cells, {words:.1f} words each")
+        reason = f"{kinds} distinct in {count} cells, {words:.1f} words each"
+        if self.kind == "category":
+            return Guess.of(0.5, self.kind, reason, {"spelled": spelled(texts)}, tuple(spaced(texts)))
+        cells, row = distinct(column)
+        blank = int(np.isin(row, [i for i, c in enumerate(cells) if isinstance(c, str) and c and not c.strip()]).sum())
+        return Guess.of(0.5, self.kind, reason + (f"; {blank} cells of spaces alone count as empty" if blank else ""))
 
 
-def values(column: pa.ChunkedArray) -> tuple[list[str], int]:
-    """The distinct values as text, and how many rows have one."""
+def counts(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each value occurs as text, spaces and all."""
     cells, row = distinct(column)
-    texts = [repr(c) if isinstance(c, bytes) else text_of(c) for c in cells]
-    return [t for t in texts if t], int(np.array([t is not None for t in texts])[row].sum())
+    found: Counter[str] = Counter()
+    for cell, n in zip(cells, np.bincount(row, minlength=len(cells)).tolist(), strict=True):
+        if n and (text := repr(cell) if isinstance(cell, bytes) else text_of(cell)):
+            found[text] += n
+    return found
 
 
-def coded(texts: list[str]) -> bool:
+def coded(texts: Collection[str]) -> bool:
     """Whether most are codes: one word that holds a digit."""
     return sum(len(t.split()) == 1 and any(c.isdigit() for c in t) for t in texts) > len(texts) / 2

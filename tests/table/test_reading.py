@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import feather, parquet
 
-from xmodal import table as module
 from xmodal.errors import ConfigError, TableError
 from xmodal.job import State
-from xmodal.table import BOX, Reading, canonical, read_table
+from xmodal.table import BOX, Reading, canonical, delimited, read_table
 
 
 def csv(folder: Path, content: str | bytes) -> Path:
@@ -27,9 +26,9 @@ def csv(folder: Path, content: str | bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("block", [1000, module.BLOCK])
+@pytest.mark.parametrize("block", [1000, delimited.BLOCK])
 def test_line_breaks_in_quotes_at_any_block_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(delimited, "BLOCK", block)
     path = csv(tmp_path, "text,k\n" + "".join(f'"line one\nline two {k}",{k}\n' for k in range(60_000)))
     data = read_table(path).data
     assert data.num_rows == 60_000
@@ -37,7 +36,7 @@ def test_line_breaks_in_quotes_at_any_block_size(tmp_path: Path, monkeypatch: py
 
 
 def test_a_cell_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 1000)
+    monkeypatch.setattr(delimited, "BLOCK", 1000)
     cell = "word\n" * 1000
     assert read_table(csv(tmp_path, f'a,b\n1,"{cell}"\n2,x\n')).data.column("b").to_pylist() == [cell, "x"]
 
@@ -60,7 +59,8 @@ def test_csv_cells_stay_as_they_are(tmp_path: Path) -> None:
         ('a,b\n1,"2\n3"\n4\n', r"Row #3: Expected 2 columns, got 1"),
         ('a,b\n1,"2\n3,4\n5,6\n', "closing quotation mark"),
         ("a,b\n1,Zürich\n".encode("cp1252"), "UTF-8"),
-        (b"PK\x03\x04\xff\xfe", "UTF-8"),
+        (b"PK\x03\x04\xff\xfe", "an Excel workbook"),
+        (b"\x1f\x8b\0", "unpack"),
     ],
 )
 def test_csv_that_cannot_be_read(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -72,7 +72,14 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"nonsense")
     (tmp_path / "t.arrow").write_bytes(b"nonsense")
     (tmp_path / "t.xlsx").touch()
-    for name, said in {"t.parquet": "parquet", "t.arrow": "arrow", "t.xlsx": "of kind", "none.csv": "none.csv"}.items():
+    (tmp_path / "t.sql").touch()
+    for name, said in {
+        "t.parquet": "parquet",
+        "t.arrow": "arrow",
+        "t.xlsx": "Excel workbook",
+        "t.sql": "of kind",
+        "none.csv": "none.csv",
+    }.items():
         with pytest.raises(TableError, match=said):
             read_table(tmp_path / name)
     for empty in (pa.table({"a": pa.array([], pa.string())}), pd.DataFrame({"a": []}), []):
@@ -193,7 +200,7 @@ def test_a_column_that_is_not_there_is_missing() -> None:
 
 def test_import_brings_neither_torch_nor_sklearn() -> None:
     code = "import sys, xmodal.table, xmodal.features.worker; print({'torch', 'sklearn', 'pandas', 'pyarrow.csv'} & set(sys.modules))"
-    env = {"PYTHONPATH": str(Path(module.__file__).parents[1])}
+    env = {"PYTHONPATH": str(Path(delimited.__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True).stdout == "set()\n"
 
 

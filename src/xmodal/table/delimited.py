@@ -1,0 +1,153 @@
+"""CSV of any dialect, every cell as text: encoding, separator and quotation marks are found from the whole file."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from xmodal.errors import TableError, unknown
+
+BLOCK = 16 * 2**20  # bytes; a cell must fit into one
+SEPARATORS = (b"\t", b";", b"|", b",")  # of two that divide a file as well, the one seldom met within cells comes first
+QUOTED = re.compile(rb'(?<![^,;\t|\r\n])"[^"]*+(?:""[^"]*+)*+"(?=[,;\t|\r\n]|\Z)')
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+COMMON = (  # Chinese characters that every text is full of
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学如都同现当没动"
+    "面起看定天分还进好小部其些主样理心她本前开但因只从想实日军者意无力它与长把机十民第公此已工使情明性知全三又关点正业外将两高间由问很最重并物手应战"
+    "向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条平系气题"
+    "活尔更别打女变四神总何电数安少报才结反受目太量再感建务做接必场件计管期市直德资命山金指克许统区保至队形社便空决治展马科司五基眼书非则听白却界达光放强"
+    "即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领共确传师观清今切院让识候带导争运笔男片红黑黄蓝绿价店京商车买卖包衣鞋"
+)  # fmt: skip
+LATIN = r"(?<=[A-Za-z])[À-ž]|[À-ž](?=[A-Za-z])|[€£°’“”–—…«»©®·]"
+CYRILLIC = r"\b[А-ЯЁ]+\b|\b[А-ЯЁ]?[а-яё]+\b"
+GREEK = r"\b[Α-ΩΆΈ-Ώ]+\b|\b[Α-ΩΆΈ-Ώ]?[ά-ώ]+\b"
+USUAL = bytes(b for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) for b in (high, low)).decode("gb2312", "ignore")
+LETTERS = {  # what the letters beside ASCII should be, in texts of each encoding
+    "gb18030": f"[{USUAL}\u3001-\u3011，！？；：（）“”…]", "big5": f"[{COMMON}]", "euc_kr": "[\uac00-\ud7a3]",
+    "shift_jis": "[\u3041-\u30fa]", "euc_jp": "[\u3041-\u30fa]", "cp1252": LATIN, "cp1250": LATIN, "cp1251": CYRILLIC,
+    "koi8_r": CYRILLIC, "cp1253": GREEK, "utf-16-le": "[\1-\u024f]", "utf-16-be": "[\1-\u024f]",
+}  # fmt: skip
+PLAUSIBLE = 0.25
+
+
+def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa.Table, list[str]]:
+    """Every column as text, so that types come from the Reading alone; and what to tell the user. Raises TableError."""
+    from pyarrow import csv as arrow
+
+    text = utf8(content, encoding, path)
+    told = re.match(rb"sep=(.)\r?\n", text)  # the line by which spreadsheets pass their separator on
+    separator, text = (told[1], text[told.end() :]) if told else (separator_of(text), text)
+    text = quoted(text, separator, path)
+    names = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=separator.decode()), [])
+    if not names:
+        raise TableError("a header line with the column names", f"none in {path}", "add one")
+    if len(set(filter(str.strip, names))) < len([n for n in names if n.strip()]):
+        return pa.table([[]] * len(names), names=names), []  # refused by Table
+    places = [str(i) for i in range(len(names))]
+    convert = arrow.ConvertOptions(column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False)
+    parse = arrow.ParseOptions(delimiter=separator.decode(), newlines_in_values=True, ignore_empty_lines=len(names) > 1)
+
+    def attempt(block: int, threads: bool) -> pa.Table:
+        read = arrow.ReadOptions(column_names=places, skip_rows_after_names=1, block_size=block, use_threads=threads)
+        return arrow.read_csv(pa.BufferReader(text), read, parse, convert)
+
+    try:
+        data = attempt(BLOCK, True)
+    except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
+        data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
+    return without_headers(data, names, path)
+
+
+def without_headers(data: pa.Table, names: list[str], path: Path) -> tuple[pa.Table, list[str]]:
+    """Tables written one below the other repeat their header: it is no row. In one column it may be a cell."""
+    import pyarrow.compute as pc
+
+    again = pc.equal(data.column(0), names[0])
+    for column, name in zip(data.columns[1:], names[1:], strict=True):
+        again = pc.and_(again, pc.equal(column, name)) if pc.any(again).as_py() else again
+    count = pc.sum(again).as_py() if len(names) > 1 else 0
+    data = data.rename_columns(names)
+    if not count:
+        return data, []
+    return data.filter(pc.invert(again)), [f"{count} lines of {path} repeat its header: they are no rows"]
+
+
+def separator_of(text: bytes) -> bytes:
+    """The one that divides most lines, outside quotation marks, into as many cells as the header; then the one of most cells."""
+    header, *lines = [line for line in QUOTED.sub(b"", text).splitlines() if line] or [b""]
+
+    def fit(separator: bytes) -> tuple[float, int]:
+        count = header.count(separator)
+        return (sum(line.count(separator) == count for line in lines) / max(len(lines), 1) if count else -1.0), count
+
+    best = max(SEPARATORS, key=fit)
+    return best if best in header else b","
+
+
+def quoted(text: bytes, separator: bytes, path: Path) -> bytes:
+    """The same table, quotation marks that begin a cell but don't enclose it written so that they stay. Raises TableError for
+    one that is never closed."""
+    end = rb"[^%b\r\n]" % re.escape(separator)
+
+    def mend(found: re.Match[bytes]) -> bytes:
+        inside, close, rest = found.groups()
+        if close and not rest.strip():
+            return found[0]
+        if not close or b"\n" in inside or separator in inside or inside.endswith(b"\\"):
+            line = text.count(b"\n", 0, found.start()) + 1
+            do = "close it, and write those within a quoted cell twice"
+            raise TableError("a closing quotation mark for every quoted cell", f"none for the one that opens in line {line} of {path}", do)
+        return b'"' + found[0].replace(b'"', b'""') + b'"'
+
+    return re.sub(rb'(?<!%b)"([^"]*+(?:""[^"]*+)*+)("?)(%b*)' % (end, end), mend, text) if b'"' in text else text
+
+
+def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
+    """The text as UTF-8: by its mark, else UTF-8, else `encoding`, else GB18030 where that reads as Chinese. Raises TableError."""
+    marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
+    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and decoded(content, "utf-8") is not None:
+        return content
+    fits: Mapping[str, float] = {} if marked or encoding else fitting(content)
+    name = marked or encoding or ("gb18030" if chinese(content, fits) else None)
+    if name is None:
+        likely = " or ".join(sorted(fits, key=lambda n: -fits[n])[:3]) or "none that we know"
+        do = "say --encoding NAME (in Python: encoding=), or save it as UTF-8"
+        raise TableError("text in UTF-8", f"another encoding in {path} (its bytes fit {likely})", do)
+    try:
+        return content.decode(name).removeprefix("\ufeff").encode()
+    except LookupError:
+        raise unknown("encoding", name, {*LETTERS, "utf-8", "utf-16", "gbk", "latin_1", "cp437", "cp850", "cp866"}) from None
+    except UnicodeError as e:
+        raise TableError(f"text in {name}", f"{e} in {path}", "give another --encoding") from e
+
+
+def decoded(content: bytes, name: str) -> str | None:
+    """None if this isn't the encoding."""
+    try:
+        return content.decode(name)
+    except UnicodeDecodeError:
+        return None
+
+
+def fitting(content: bytes) -> dict[str, float]:
+    """The encodings of which much of what isn't ASCII would be the letters that their texts are made of: how much."""
+    fits = {}
+    for name, letters in LETTERS.items():
+        text = decoded(content, name) if name.startswith("utf") == (b"\0" in content) else None
+        strange = sum(c > "\x7f" or name.startswith("utf") for c in text or "")
+        fits[name] = sum(map(len, re.findall(letters, text or ""))) / max(strange, 1)
+    return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
+
+
+def chinese(content: bytes, fits: Mapping[str, float]) -> bool:
+    """Whether its characters are the usual ones, some of them common, and no other encoding's bytes pass for GB18030."""
+    if fits.get("gb18030", 0) < 0.85 or {"shift_jis", "euc_jp"} & fits.keys() or any(f >= 0.95 for n, f in fits.items() if n != "gb18030"):
+        return False
+    usual = [c for c in content.decode("gb18030") if c in USUAL]
+    return sum(c in COMMON for c in usual) >= 0.2 * len(usual)

@@ -1,0 +1,232 @@
+"""How a column is read: the one place of the rules by which a cell becomes a number, a date, a name or a text.
+
+- A gap: in text, categories and classes only an empty or blank cell; in numbers and dates also the tokens GAPS.
+- A number may have a decimal comma, thousands marks, and one currency or percent sign (12 % is 12), as its column has.
+- A date has its year first, or day and month in the one order of its column; a time without zone is UTC.
+- A category or class is the same with and without spaces around it; true, True, TRUE and 1 are one, as false and 0 are,
+  in columns of nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from xmodal.errors import MediaError, TableError
+from xmodal.job import Json, State
+from xmodal.media import encoded
+
+GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
+SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
+DATE = re.compile(
+    r"(?:(?P<y>[0-9]{4})(?P<s>[-/.])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
+    r"|(?P<a>[0-9]{1,2})(?P<t>[-/.])(?P<b>[0-9]{1,2})(?P=t)(?P<year>[0-9]{4}))"
+    r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?(?: ?(?P<noon>[AaPp])[Mm])?"
+    r" ?(?P<zone>[Zz]|UTC|(?P<sign>[+-])(?P<zh>[0-9]{2}):?(?P<zm>[0-9]{2})?)?)?"
+)
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
+TRUTH = {"true": 1.0, "false": 0.0}
+CELLS = (str, bytes, int, float, Decimal, np.generic, os.PathLike, datetime.date, datetime.time, datetime.timedelta, list, tuple, dict)
+
+
+def checked(cell: Any, column: str, media: bool = True) -> Any:
+    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT; pictures in memory (`media`) as bytes. Raises TableError
+    for other objects."""
+    if cell is None or type(cell).__name__ == "NAType":
+        return None
+    try:
+        cell = encoded(cell) if media else cell
+    except MediaError as e:
+        raise TableError("a picture", f"{e.where} in column {column!r} ({e.reason})", e.do) from e
+    if not isinstance(cell, CELLS):
+        do = "convert it (a picture: a path, the bytes of its file, a PIL image, or an array, H × W or H × W × 3)"
+        raise TableError("text, bytes, a path, a number, a date or None", f"{type(cell).__name__} in column {column!r}", do)
+    if isinstance(cell, np.datetime64):
+        return cell.astype("M8[us]").item()
+    return None if cell != cell else cell
+
+
+def text_of(cell: Any) -> str | None:
+    """One cell as canonical text: 1 and 1.0 are "1". None, NaN and blank are no text."""
+    if cell is None or (isinstance(cell, float) and cell != cell):
+        return None
+    if isinstance(cell, os.PathLike):
+        return str(cell)
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
+        cell = int(cell)
+    text = cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else str(cell)
+    whole = WHOLE.fullmatch(text) if text[-1:] == "0" else None
+    return (whole[1] if whole else text) if text.strip() else None
+
+
+def canonical(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as canonical text; null where there is none."""
+    cells, row = distinct(values)
+    return pa.chunked_array([pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))])
+
+
+def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
+    """The distinct cells, None last, and which of them each row holds."""
+    if pa.types.is_nested(values.type):
+        return [*values.to_pylist(), None], np.arange(len(values))
+    if pa.types.is_timestamp(values.type):  # Python has no nanoseconds
+        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    try:
+        coded = values.combine_chunks().dictionary_encode()
+    except pa.ArrowNotImplementedError:  # of rare types
+        return [*values.to_pylist(), None], np.arange(len(values))
+    cells = [*coded.dictionary.to_pylist(), None]
+    return cells, coded.indices.fill_null(len(cells) - 1).to_numpy().astype(np.int64)
+
+
+@lru_cache
+def spelling(decimal: str, thousands: str) -> re.Pattern[str]:
+    """How numbers are written with these marks."""
+    d, t = re.escape(decimal), re.escape(thousands)
+    whole = rf"(?:[1-9][0-9]{{0,2}}(?:{t}[0-9]{{3}})+|[0-9]+)" if t else "[0-9]+"
+    return re.compile(rf"[+-]?(?:(?:{whole}(?:{d}[0-9]*)?|{d}[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI]nf(?:inity)?)")
+
+
+PLAIN = spelling(".", "")
+
+
+def number(cell: Any, options: Mapping[str, Any]) -> float:
+    """Options: decimal, thousands, unit (a sign that may stand before or behind). Raises ValueError or TypeError for none."""
+    if not isinstance(cell, str):
+        return float(cell)
+    decimal, thousands = options.get("decimal", "."), options.get("thousands", "")
+    if decimal == "." and not thousands and PLAIN.fullmatch(cell):
+        return float(cell)
+    text = cell.translate(SIGNS)
+    if unit := re.escape(options.get("unit", "")):
+        text = re.sub(rf"^([+-]?) *{unit} *| *{unit}$", r"\1", text, count=1)
+    if text.lower() in TRUTH:
+        return TRUTH[text.lower()]
+    if not spelling(decimal, thousands).fullmatch(text):
+        raise ValueError
+    return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
+
+
+def seconds(cell: Any, options: Mapping[str, Any]) -> float:
+    """A date as seconds since 1970 in UTC. Options: order, `day` or `month` first. Raises ValueError for none."""
+    if isinstance(cell, datetime.date):
+        when = cell if isinstance(cell, datetime.datetime) else datetime.datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
+        return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
+    found = DATE.fullmatch(cell) if isinstance(cell, str) else None
+    if not found:
+        raise ValueError
+    part = found.groupdict(default="0")
+    day, month = part["a"], part["b"]
+    if found["a"] and "order" not in options:
+        raise ValueError  # the column had no such dates
+    if options.get("order") == "month" and part["t"] != ".":  # dots: day first everywhere
+        day, month = month, day
+    year, month, day = (part["y"], part["m"], part["d"]) if found["y"] else (part["year"], month, day)
+    hour = int(part["H"])
+    if found["noon"]:
+        if not 1 <= hour <= 12:
+            raise ValueError
+        hour = hour % 12 + 12 * (found["noon"] in "Pp")
+    shift = datetime.timedelta(hours=int(part["zh"]), minutes=int(part["zm"]))
+    zone = datetime.timezone(-shift if part["sign"] == "-" else shift)
+    micro = int(part["f"].ljust(6, "0")[:6])
+    return datetime.datetime(int(year), int(month), int(day), hour, int(part["M"]), int(part["S"]), micro, zone).timestamp()
+
+
+MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], float]] = {"number": number, "date": seconds}
+
+
+def spelled(count: Mapping[str, int], keep: bool = False) -> dict[str, Json]:
+    """What names stand for what: truth values for the column's own; with `keep`, those without spaces around them for the
+    commonest spelling in training. `count`: how often each occurs."""
+    names = {t.strip(): t if keep else t.strip() for t in sorted(count, key=lambda t: (count[t], t))}  # the commonest last
+    truth = {t.lower(): name for t, name in names.items()}
+    out: dict[str, Json] = {t: name for t, name in names.items() if t != name}
+    if truth and (truth.keys() <= TRUTH.keys() or truth.keys() == {"0", "1"}):
+        yes, no = (truth.get(word, truth.get(digit)) for word, digit in (("true", "1"), ("false", "0")))
+        forms = {"true": yes, "True": yes, "TRUE": yes, "1": yes, "false": no, "False": no, "FALSE": no, "0": no}
+        out |= {form: name for form, name in forms.items() if name is not None}
+    return out
+
+
+def spaced(count: Mapping[str, int]) -> list[str]:
+    """What to say of names that differ by the spaces around them, and of names that would be gaps in a column of numbers."""
+    twice = [t for t, n in Counter(t.strip() for t in count).items() if n > 1]
+    pair = sorted(t for t in count if twice and t.strip() == twice[0])
+    words = {t: n for t, n in count.items() if t.strip().lower() in GAPS}
+    tokens = ", ".join(f"{t!r} ({n} cells)" for t, n in words.items())
+    told = [f"{pair[0]!r} and {pair[1]!r} both occur and are one: spaces around a name do not count"] if twice else []
+    return told + (
+        [f"{tokens} is read as a name, not as a gap; --modality COL=category:gaps={'|'.join(words)} makes it one"] if words else []
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value),
+    of a number decimal, thousands, unit, of a date order, of a category spelled; range (of the values at fit)."""
+
+    column: str
+    modality: str
+    options: dict[str, Json] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Of the finite values at fit."""
+        found: Any = self.options.get("range")
+        return (found[0], found[1]) if found else (-math.inf, math.inf)
+
+    def cell(self, cell: Any) -> tuple[Any, State]:
+        """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
+        for a gap, BROKEN for other words and for infinities."""
+        cell = checked(cell, self.column, self.modality not in ("category", "text", *MEASURES))
+        measure = MEASURES.get(self.modality)
+        words = self.modality in ("category", "text")
+        cell = text_of(cell.strip() if self.modality == "category" and isinstance(cell, str) else cell) if words else cell
+        text = cell.strip() if isinstance(cell, str) else cell
+        gaps: Any = self.options.get("gaps", GAPS if measure else ())
+        if text is None or text == "" or (gaps and (text if isinstance(text, str) else str(text_of(text))).lower() in gaps):
+            return np.nan if measure else None, State.MISSING
+        if measure is None:
+            known: Any = self.options.get("spelled") or {}
+            return known.get(cell, cell) if known else cell, State.PRESENT
+        try:
+            value = measure(text, self.options)
+        except (TypeError, ValueError, OverflowError):
+            return np.nan, State.BROKEN
+        return (value, State.PRESENT) if math.isfinite(value) else (np.nan, State.BROKEN)
+
+    def parse(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+        """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""
+        cells, row = distinct(values)
+        value, state_U = zip(*map(self.cell, cells), strict=True)
+        if self.modality in MEASURES:
+            values = pa.chunked_array([np.array(value, float)[row]])
+        elif self.modality in ("category", "text"):
+            values = pa.chunked_array([pa.array(value, pa.string()).take(pa.array(row))])
+        return values, np.array(state_U, np.int8)[row]
+
+
+class Guess(NamedTuple):
+    """How well a modality fits a column (0 to 1), how it would read it, and what to tell the user of that."""
+
+    score: float
+    reading: Reading
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, score: float, modality: str, reason: str, options: dict[str, Json] | None = None, notes: tuple[str, ...] = ()) -> Guess:
+        """Of no column yet."""
+        return cls(score, Reading("", modality, options or {}, reason), notes)

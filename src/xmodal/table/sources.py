@@ -1,0 +1,192 @@
+"""Every container of tables: files of each kind, a folder, frames, rows."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from xmodal.errors import MissingExtra, TableError, unknown
+from xmodal.media import STAND_INS
+from xmodal.table.delimited import read_delimited
+from xmodal.table.reading import checked, text_of
+
+KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "text"), ".parquet": "parquet", **dict.fromkeys((".arrow", ".feather"), "arrow"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"), **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
+}  # fmt: skip
+STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"PK\x03\x04": "excel", b"\xd0\xcf\x11\xe0": "excel"}
+BOX = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
+REFUSED = {**STAND_INS, b"\x1f\x8b": ("a compressed file", "unpack it"), b"%pdf": ("a PDF file", "export the table as CSV")}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of any Arrow type, rows by position. `source` names it in messages; `notes`: what reading it has to tell."""
+
+    data: pa.Table
+    source: str
+    notes: tuple[str, ...] = ()
+    first: int = 0  # of a part: its first row's place in the whole
+
+    def __post_init__(self) -> None:
+        names = self.data.column_names
+        if not all(map(str.strip, names)):
+            free = (n for i in range(1, 2 * len(names) + 1) if (n := f"unnamed_{i}" if i > 1 else "unnamed") not in names)
+            new = [name if name.strip() else next(free) for name in names]
+            notes = (f"column {i} of {self.source} has no name: it is called {n!r}" for i, n in enumerate(new, 1) if n != names[i - 1])
+            object.__setattr__(self, "notes", (*self.notes, *notes))
+            object.__setattr__(self, "data", self.data.rename_columns(new))
+        twice = [name for name in names if name.strip() and names.count(name) > 1]
+        if twice:
+            raise TableError("distinct column names", f"{twice[0]!r} {len(twice)} times in {self.source}", "rename them")
+        if not self.data.num_rows:
+            raise TableError("at least one row", f"none in {self.source}", "give a table with rows")
+
+    def part(self, start: int, rows: int) -> Table:
+        """Some of the rows, which keep their numbers in messages."""
+        return replace(self, data=self.data.slice(start, rows), first=self.first + start)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Raises ConfigError naming the nearest."""
+        if name not in self.data.column_names:
+            raise unknown("column", name, self.data.column_names)
+        return self.data.column(name)
+
+
+def read_table(source: Any, encoding: str | None = None, sheet: str | None = None) -> Table:
+    """A file (CSV of any dialect, JSON Lines, Parquet, Arrow, Excel), a folder of class-named folders, a frame (pandas, by
+    position; polars; pyarrow), columns or rows as dicts; a Table as it is. `encoding`: of text that is neither UTF-8 nor marked.
+    `sheet`: of a workbook that has several. Raises TableError."""
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, (str, Path)):
+        return read_folder(Path(source)) if Path(source).is_dir() else read_file(Path(source), encoding, sheet)
+    if hasattr(source, "iloc"):
+        names, columns = [str(c) for c in source.columns], [source.iloc[:, i] for i in range(len(source.columns))]
+        return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the frame")
+    if hasattr(source, "__arrow_c_stream__"):  # pyarrow, polars and others
+        data = pa.table(source)
+        views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+        return Table(pa.table([c.cast(views.get(c.type, c.type)) for c in data.columns], names=data.column_names), "the frame")
+    if isinstance(source, Mapping):
+        return Table(pa.table({str(name): array(values, str(name)) for name, values in source.items()}), "the columns")
+    if not isinstance(source, Iterable):
+        raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
+    return Table(of_rows(list(source)), "the rows")
+
+
+def of_rows(rows: list[Any]) -> pa.Table:
+    """Rows as dicts; a key that a row lacks is an empty cell."""
+    wrong = next((i for i, row in enumerate(rows, 1) if not isinstance(row, Mapping)), None)
+    if wrong:
+        raise TableError("rows that are dicts of their cells", f"{type(rows[wrong - 1]).__name__} as row {wrong}", "name the columns")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table([array([row.get(name) for row in rows], str(name)) for name in names], names=list(map(str, names)))
+
+
+def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
+    """The values of one column; a mixture of types becomes text, or if it holds bytes or lists `{bytes, path}`, a list of them a row
+    if any is a list. Pictures in memory become bytes. Raises TableError for other objects."""
+    if str(getattr(values, "dtype", "")).startswith(("period", "interval")):  # pandas' own kinds
+        return pa.array([None if v != v else str(v) for v in values], pa.string())
+    with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        made = pa.array(values, from_pandas=True)
+        inner = made.type.value_type if pa.types.is_list(made.type) else made.type
+        flat = (one for v in values for one in (v if isinstance(v, list) else [v]))
+        if not (pa.types.is_binary(inner) and any(isinstance(one, str) for one in flat)):  # Arrow takes text for bytes there
+            return made
+    cells = [checked(v, name) for v in values]
+    if not any(isinstance(c, (bytes, list)) or (isinstance(c, dict) and c.keys() <= {"bytes", "path"}) for c in cells):
+        return pa.array([text_of(c) for c in cells], pa.string())
+    if all(c is None or isinstance(c, bytes) for c in cells):
+        return pa.array(cells)
+    boxes = [[boxed(one) for one in (c if isinstance(c, list) else [c])] if c is not None else None for c in cells]
+    if any(isinstance(c, list) for c in cells):
+        return pa.array(boxes, pa.list_(BOX))
+    return pa.array([box[0] if box else None for box in boxes], BOX)
+
+
+def boxed(cell: Any) -> dict[str, Any]:
+    """One file as Hugging Face's data sets hold it."""
+    if isinstance(cell, dict):
+        return {"bytes": cell.get("bytes"), "path": cell.get("path")}
+    path = None if isinstance(cell, bytes) else cell if isinstance(cell, str) else text_of(cell)
+    return {"bytes": cell if isinstance(cell, bytes) else None, "path": path}
+
+
+def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
+    """By its first bytes, else by its suffix. Raises TableError for what is damaged, not there or of another kind."""
+    notes: list[str] = []
+    kind, source = KINDS.get(path.suffix.lower()), str(path)
+    if kind is None:
+        raise TableError(f"a file of kind {', '.join(KINDS)}", source, "save the table as one of these")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        refused = next((what for mark, what in REFUSED.items() if start.lstrip().lower().startswith(mark)), None)
+        if refused:
+            raise TableError("a table", f"{refused[0]} in {path}", refused[1])
+        kind = next((k for mark, k in STARTS.items() if start.startswith(mark)), kind)
+        if kind == "text":
+            data, notes = read_delimited(path, path.read_bytes(), encoding)
+        elif kind == "json":
+            data = read_json(path)
+        elif kind == "excel":
+            data = read_workbook(path, sheet)
+        else:
+            from pyarrow import feather, parquet
+
+            data = parquet.ParquetFile(path).read() if kind == "parquet" else feather.read_table(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as e:
+        raise TableError(f"a readable {path.suffix} file (as many cells in every row)", f"{e} in {path}", "mend the file") from e
+    return Table(data, source, tuple(notes))
+
+
+def read_json(path: Path) -> pa.Table:
+    """An object a line, or one list of objects. Numbers with a fraction stay as written."""
+    text, rows = path.read_text(encoding="utf-8-sig"), []
+    whole = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if whole else text.split("\n"), 1):
+        try:
+            found = json.loads(line, parse_float=str) if line.strip() else []
+        except ValueError as e:
+            raise TableError("one JSON object a line", f"{e} in line {number} of {path}", "mend that line") from e
+        rows.extend(found if isinstance(found, list) and (whole or not found) else [found])
+    return of_rows(rows)
+
+
+def read_workbook(path: Path, sheet: str | None) -> pa.Table:
+    """The sheet that isn't empty, or the one asked for. Raises MissingExtra, TableError."""
+    try:
+        import python_calamine as calamine
+    except ModuleNotFoundError as e:
+        raise MissingExtra("python-calamine (this is an Excel workbook; or save the sheet as CSV)", "excel") from e
+    try:
+        book = calamine.CalamineWorkbook.from_path(str(path))
+        sheets = {name: book.get_sheet_by_name(name).to_python() for name in ([sheet] if sheet in book.sheet_names else book.sheet_names)}
+    except (calamine.CalamineError, ValueError) as e:
+        raise TableError("an Excel workbook", f"{e} in {path}", "save the sheet as CSV or Parquet") from e
+    full = [name for name, cells in sheets.items() if cells]
+    if len(full) != 1 or (sheet and sheet not in full):
+        got = f"{f'no sheet {sheet!r} but ' if sheet else ''}{', '.join(map(repr, full)) or 'only empty sheets'} in {path}"
+        raise TableError("one sheet", got, "say --sheet NAME (in Python: sheet=), or save the sheet as CSV")
+    header, *rows = sheets[full[0]]
+    names = [text_of(cell) or "" for cell in header]
+    rows = [row for row in rows if any(cell != "" for cell in row)]
+    return pa.table([array([None if row[i] == "" else row[i] for row in rows], name) for i, name in enumerate(names)], names=names)
+
+
+def read_folder(path: Path) -> Table:
+    """Columns `file` and `label`: every file in a folder, and the name of the folder in `path` that holds it."""
+    files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    kept = [f for f in files if len(f.parts) > 1] or files
+    notes = (f"{len(files) - len(kept)} files of {path} lie in no folder of it: they are left out",) if len(kept) < len(files) else ()
+    labels = pa.array([f.parts[0] if len(f.parts) > 1 else None for f in kept], pa.string())
+    return Table(pa.table({"file": pa.array([f.as_posix() for f in kept], pa.string()), "label": labels}), str(path), notes)
