@@ -18,7 +18,7 @@ COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined
 
 
 def options(command: str) -> set[str]:
-    return {o for p in COMMANDS[command].params for o in p.opts if o.startswith("--")}
+    return {o for p in COMMANDS[command].params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
 
 
 def blocks(kind: str) -> list[str]:
