@@ -102,7 +102,10 @@ def test_the_page_of_a_fit_on_values(table):
     assert len(errors["right"]) == len(errors["wrong"]) == 4 and max(errors["right"]) < min(errors["wrong"])
 
 
-@pytest.mark.parametrize("kind", ["one input", "no test rows", "many classes", "few rows", "the fusion alone", "a class in the test part alone"])
+KINDS = ["one input", "no test rows", "many classes", "few rows", "the fusion alone", "a class in the test part alone"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pages_of_unusual_fits(table, kind):
     rows = table[1][["story", "size", "label"]]
     roles = {"target": "label", "training": QUICK}
@@ -111,7 +114,7 @@ def test_pages_of_unusual_fits(table, kind):
     elif kind == "no test rows":
         rows, roles = rows.assign(part=["train"] * 70 + ["val"] * 20), roles | {"split": "part"}
     elif kind == "many classes":
-        rows = pd.concat([rows.astype(object)] * 4).assign(label=[f"class {i % 30}" for i in range(360)])
+        rows = pd.concat([rows.astype(object)] * 2).assign(label=[f"class {i % 25}" for i in range(180)])
     elif kind == "few rows":
         rows = rows[:5]
     elif kind == "the fusion alone":
@@ -199,7 +202,8 @@ def test_the_same_can_be_fitted_again_from_the_page(learner, table, tmp_path):
 def test_the_command_line(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = CliRunner()
-    words = ["fit", str(table[0]), "--target", "label", "--use", "size", "--use", "shop", "--out"]
+    words = ["fit", str(table[0]), "--target", "label", "--use", "size", "--use", "shop", "--set", "training.epochs=2"]
+    words += ["--set", "training.folds=2", "--out"]
     kept, none = run.invoke(cli.app, [*words, "a"]), run.invoke(cli.app, [*words, "b", "--no-examples"])
     assert "texts of a few rows" in kept.stdout and "--no-examples" in kept.stdout and "texts of" not in none.stdout
     found = run.invoke(cli.app, ["report", "a", "--out", "page.html"])
