@@ -27,7 +27,7 @@ QUICK = {"epochs": 2, "minimum": 1, "folds": 2}
 
 
 def options(command: str) -> set[str]:
-    return {o for p in COMMANDS[command].params for o in p.opts if o.startswith("--")}
+    return {o for p in COMMANDS[command].params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
 
 
 def blocks(kind: str, text: str = README) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ Target: `{target}` ({kind}). Inputs: {inputs}. Verdict: **{outcome}**.
     xmodal predict {folder} new.csv --proba --out predictions.csv
 
 Files named in `new.csv` are looked for beside it, or under `--media-root`.
-`config.json`: how columns are read, and the pool. `experts/`: one folder an expert. `report.json`: what was measured.
+`config.json`: how columns are read, and the pool. `experts/`: one folder an expert. `report.json`: what was measured; `examples.json`: a
+few rows of the table, unless `fit` was told not to keep any. `xmodal report {folder} --out report.html` draws both.
 `manifest.json`: the SHA-256 of every file, checked when the model is loaded.
 """
 
@@ -49,6 +50,7 @@ class Model:
     answer: Answer
     report: dict[str, Json]
     rows: Mapping[str, np.ndarray]  # identity (uint64) and part (0 test, 1 train, 2 val) of every row of the fit
+    examples: list[Json] = field(default_factory=list)  # a few rows with their cells, drawn
 
 
 def write_fitted(fitted: Fitted, folder: Path) -> None:
@@ -100,6 +102,8 @@ def save(model: Model, folder: Path, version: str) -> None:
         for number, member in enumerate(answer.members):
             write_fitted(member.expert.fitted(), new / "experts" / f"{number:02d}-{member.expert.name}")
         write_json(new / "report.json", model.report)
+        if model.examples:
+            write_json(new / "examples.json", model.examples)
         names = ", ".join(f"`{i.name}`" for i in answer.inputs.values())
         shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name)  # type: ignore[union-attr]
         (new / "README.md").write_text(shown, encoding="utf-8")
@@ -144,10 +148,9 @@ def restored(folder: Path, found: dict[str, Any]) -> Model:
     answer = Answer(task, inputs, members, pool, tuple(found["order"]))
     readings = {r["column"]: Reading(**r) for r in found["readings"]}
     rows = {name: numbers[name] for name in ("identity", "part")}
-    report = read_json(folder / "report.json")
-    return Model(
-        replace(Job.from_json(found["job"]), table=None, media_root=()), readings, Reading(**found["target"]), answer, report, rows
-    )
+    report, shown = read_json(folder / "report.json"), folder / "examples.json"
+    job, examples = replace(Job.from_json(found["job"]), table=None, media_root=()), read_json(shown) if shown.is_file() else []
+    return Model(job, readings, Reading(**found["target"]), answer, report, rows, examples)
 
 
 def as_input(plain: dict[str, Any]) -> Input:

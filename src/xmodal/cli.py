@@ -138,16 +138,10 @@ def show(header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     Console().print(grid)
 
 
-def ranged(value: float | None, ci95: Sequence[float | None] | None, sign: str = "") -> str:
-    """A figure with its interval."""
-    if value is None:
-        return "–"
-    low, high = ("–" if v is None else f"{v:{sign}.4g}" for v in ci95 or (None, None))
-    return f"{value:{sign}.4g} [{low}, {high}]"
-
-
 def show_verdict(found: Mapping[str, Any]) -> None:
     """Every input alone and all together, and whether mixing paid."""
+    from xmodal.report.html import ranged
+
     verdict, metric, subsets = found["verdict"], found["verdict"]["metric"], found["subsets"]
     most = max((len(s["inputs"]) for s in subsets), default=0)
     lines = [
@@ -163,6 +157,7 @@ def show_verdict(found: Mapping[str, Any]) -> None:
 def show_scores(found: Mapping[str, Any], as_json: bool) -> None:
     """The JSON of `evaluate` or `crossval`, as it is or as tables."""
     from xmodal.files import plain
+    from xmodal.report.html import ranged
 
     if as_json:
         return typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
@@ -295,6 +290,8 @@ def fit(
     show_verdict(found)
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     part = ("--part", "test") if found["parts"]["test"] else ()
+    if job.examples:
+        typer.echo("It keeps thumbnails and texts of a few rows for its report; --no-examples keeps none.")
     typer.echo(f"The model is in {folder} ({size / 1e6:.1f} MB). Next:")
     roots = [word for root in job.media_root for word in ("--media-root", root)]  # a model keeps none
     for command in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
@@ -500,6 +497,13 @@ def demo(
     table = draw(out, rows, seed)
     roles = ("--target", "label", "--id", "id", "--split", "split", "--ignore", "mood")
     typer.echo(f"Drawn. Next:\n  xmodal {shlex.join(('fit', str(table), *roles, '--out', str(out / 'model')))}")
+
+
+@app.command()
+@exits()
+def report(model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where the page goes.")]) -> None:
+    """Draw all that `fit` measured as one HTML page, which needs no network and no table."""
+    old_learner(model, ()).write_report(out)
 
 
 def main() -> None:

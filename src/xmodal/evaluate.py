@@ -20,6 +20,7 @@ from xmodal.race import Outcome
 from xmodal.tasks import Classify, Regress, Task, labelled
 
 MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the target's units, .01 of its deviation
+MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
 VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
@@ -162,13 +163,15 @@ class Judge:
         names = (self.metric, "log_loss" if self.task.kind == "classify" else "root_mean_squared_error")
         scored, held = replace(self, rows=outcome.rows), Held.of(outcome, data, self.rows)
         unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
-        said = {"validation": scored.measured(unpool(answer.pool.add(outcome.scores, full)), names)}
+        chosen = unpool(answer.pool.add(outcome.scores, full))
+        said = {"validation": scored.measured(chosen, names)}
         experts: list[Json] = []
         for entry in outcome.entries:
             one = entry.candidate
             line: dict[str, Json] = {
                 "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
                 "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
+                "curves": [[round(loss, 5) for loss in curve] for curve in entry.curves if curve],
             }  # fmt: skip
             if entry.family != "hybrid":
                 line["validation"] = scored.measured(unpool(entry.z[one.bits if entry.single else full]), names)
@@ -177,4 +180,52 @@ class Judge:
             experts.append(line)
         if self.keep_R.any():
             said["test"] = self.measured(held.score[full], names)
-        return {"metric": self.metric, "answer": dict(said), "experts": experts, **self.comparison(held, [answer])}
+        of = ("test", self, held.score[full]) if self.keep_R.any() else ("validation", scored, chosen)
+        details: dict[str, Json] = {"part": of[0], "rows": int(of[1].keep_R.sum()), **of[1].details(of[2])}
+        return {"metric": self.metric, "answer": dict(said), "experts": experts, **self.comparison(held, [answer]), "details": details}
+
+    def details(self, score: np.ndarray) -> dict[str, Json]:
+        """Where the answer errs. `calibration`: bins of equal count, each [mean of what was said, mean of what came, rows];
+        said is a class's probability that came or not, or a value. `confusion`: rows by true and said class, the last class
+        None where there are more than MATRIX; or `residuals`. `extremes`: the rows most right and most wrong, by what is
+        said of the truth."""
+        said_R, y_R, rows_R = score[self.keep_R], self.y_R, self.rows[self.keep_R]
+        if isinstance(self.task, Classify):
+            guess_R, x_R = said_R.argmax(1), said_R.max(1)
+            right_R, told_R = guess_R == y_R, np.array(self.task.classes, object)[guess_R]
+            came_R, error_R = right_R.astype(float), 1 - np.where(y_R >= 0, said_R[np.arange(len(y_R)), y_R], 0.0)
+            found = confusion(y_R, guess_R, self.task.classes)
+        elif isinstance(self.task, Regress):
+            x_R, told_R, came_R, error_R = said_R, said_R, y_R, np.abs(said_R - y_R)
+            right_R = error_R.argsort(kind="stable").argsort() < len(y_R) / 2
+            found = residuals(said_R - y_R)
+        else:
+            return {}
+        bins, best = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R))), error_R.argsort(kind="stable")
+        picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
+        return found | {
+            "calibration": [[float(x_R[b].mean()), float(came_R[b].mean()), len(b)] for b in bins],
+            "extremes": [
+                {"side": side, "row": int(rows_R[r]), "said": told_R.tolist()[r], "error": float(error_R[r])}
+                for side, some in picked.items() for r in some
+            ],
+        }  # fmt: skip
+
+
+def confusion(y_R: np.ndarray, guess_R: np.ndarray, classes: list[str]) -> dict[str, Json]:
+    """Rows by true and said class, the MATRIX most frequent ones; what is left, None, stands last."""
+    often_C = np.bincount(y_R[y_R >= 0], minlength=len(classes))
+    shown = np.sort(np.argsort(-often_C, kind="stable")[:MATRIX])
+    place_C = np.full(len(classes) + 1, len(shown))  # also of -1, a class that training never saw
+    place_C[shown] = np.arange(len(shown))
+    count_CC = np.zeros((len(shown) + 1, len(shown) + 1), int)
+    np.add.at(count_CC, (place_C[y_R], place_C[guess_R]), 1)
+    most = len(shown) + bool(count_CC[-1].any() or count_CC[:, -1].any())
+    names: list[Json] = [*(classes[c] for c in shown), None]
+    return {"confusion": {"classes": names[:most], "counts": count_CC[:most, :most].tolist()}}
+
+
+def residuals(residual_R: np.ndarray) -> dict[str, Json]:
+    """A histogram; what lies beyond the middle 99 % is counted in the outermost bins."""
+    count, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
+    return {"residuals": {"counts": count.tolist(), "edges": edges.tolist()}}

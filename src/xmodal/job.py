@@ -120,6 +120,7 @@ class Job:
     seed: int = role(0, None, "Of every draw.")
     ship: str = role("answer", "answer|fusion", "The pool of experts, or the deep fusion alone.")
     device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")
+    examples: bool = role(True, None, "Keep a few rows, with thumbnails, for the report; else no cell is kept.")
     training: Recipes = Recipes()
 
     def to_json(self) -> dict[str, Json]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +21,13 @@ from xmodal.evaluate import Held, Judge
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.features import Counts, build_row
-from xmodal.files import swappable
+from xmodal.files import swappable, write_beside
 from xmodal.job import Budget, Job, Json, Progress, Rows
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
+from xmodal.report import Shown, drawn, page
+from xmodal.report.html import tag
 from xmodal.table import read_table
 from xmodal.tasks import Classify, Prediction, Task
 
@@ -85,19 +87,25 @@ class Learner:
             notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
         if self.job.ship == "fusion":
             notes.extend(self._judge(task, data, outcome.rows, ready.groups).below(outcome))
-        self.report = {
+        measured = self._judge(task, data, test, ready.groups).summary(outcome, data)
+        details: Any = measured["details"]
+        picked = details.pop("extremes", [])
+        examples = drawn(ready.opened, data.columns, picked) if self.job.examples else []
+        warnings = [*notes, *prepare.unseen(task, ready.labels, test)]
+        self.report = Shown({
             "target": task.name, "task": task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **self._judge(task, data, test, ready.groups).summary(outcome, data),
-            "warnings": [*notes, *prepare.unseen(task, ready.labels, test)],
+            **measured, "verdict": Shown(measured["verdict"]),  # type: ignore[arg-type]
+            "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
+            "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
             "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
             "cpu_seconds": time.process_time() - start,
-        }  # fmt: skip
+        })  # fmt: skip
         rows = {
             "identity": prepare.identities(ready.opened, self.job),
             "part": np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8),
         }
-        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows)
+        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows, examples)
         return self
 
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
@@ -119,7 +127,7 @@ class Learner:
         whole = Held.stitched(held)
         judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, self.job.seed), whole.rows, ready.groups)
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
-        return found | judge.comparison(whole, answers)
+        return Shown(found | judge.comparison(whole, answers))
 
     @property
     def model(self) -> artefact.Model:
@@ -179,19 +187,37 @@ class Learner:
         if count < len(rows):
             notes.append(f"{len(rows) - count} of {len(rows)} rows have no label and are not scored")
         notes.extend(prepare.unseen(answer.task, opened.labels, rows))
-        return judge.evaluation(answer.predict(data, rows).score, part or "all", notes)
+        return Shown(judge.evaluation(answer.predict(data, rows).score, part or "all", notes))
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Write a model folder, whole or not at all. Raises ConfigError where something else is there."""
         check_free(Path(folder), force)
         artefact.save(self.model, Path(folder), __version__)
 
+    def write_report(self, file: str | Path) -> None:
+        """All that was measured, as one HTML page. Raises ConfigError for a path where it cannot stand."""
+        path = Path(file).resolve()
+        if path.suffix.lower() not in (".html", ".htm") or not path.parent.is_dir():
+            raise ConfigError("a FILE.html in a folder that is there", str(file), "give another name, or make the folder first")
+        if any(artefact.is_model(folder) for folder in path.parents):
+            raise ConfigError("a file outside of model folders, whose files are counted", str(file), "write it beside the model")
+        if "made" not in self.report:
+            raise ConfigError("a model that a fit with a report wrote", "one of an earlier xmodal", "fit it again")
+        with write_beside(path) as new:
+            new.write_text(page(self.model), "utf-8", errors="replace")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        if self._model is None:
+            return tag("p", f"Learner of {self.job.target!r} that has learnt nothing yet")
+        return tag("h3", f"Learner of {self.job.target!r}") + Shown(self.report)._repr_html_()
+
     @classmethod
     def load(cls, folder: str | Path) -> Learner:
         """Read a model folder. Raises ArtefactError where it is damaged."""
         model = artefact.load(Path(folder))
         learner = cls(model.job)
-        learner._model, learner.report = model, model.report
+        learner._model, learner.report = model, Shown({**model.report, "verdict": Shown(model.report["verdict"])})  # type: ignore[arg-type]
         return learner
 
     def ready(self, source: Any, progress: Progress) -> Ready:
@@ -208,6 +234,7 @@ class Learner:
         main_metric(task.kind, task.width, self.job.metric)
         data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), progress)
         groups = prepare.ties_of(opened, data, self.job)
+        data = replace(data, private=not self.job.examples)
         return Ready(opened, data, counts, labels, known, parts, task, groups, prepare.strata_of(task, labels))
 
     def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:

@@ -6,9 +6,12 @@ R rows · M inputs
 from __future__ import annotations
 
 import hashlib
+import platform
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +157,23 @@ def asking(data: TableData, task: Task, labels: pa.Array, seed: int) -> TableDat
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, weight_R = task.encode(labels)
     return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, seed=seed, cache={})
+
+
+def made(table: Table, own: str) -> dict[str, Json]:
+    """Which table a model is made from (of a file its SHA-256, as `sha256sum` tells), and with what."""
+    path, digest = Path(table.source), None
+    if path.is_file():
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with_ = {"xmodal": own, "python": platform.python_version(), **{p: version(p) for p in ("numpy", "scikit-learn", "torch")}}
+    return {"table": path.name, "rows": table.data.num_rows, "sha256": digest, **with_}
+
+
+def unquoted(notes: Sequence[str], opened: Opened) -> list[str]:
+    """The same notes without any cell: whatever is quoted in them and is no column's or input's name goes."""
+    names = {repr(name) for name in (*opened.table.data.column_names, *(i.name for i in opened.inputs.values()))}
+    quoted = re.compile(r"""b?(?<!\w)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)""")
+    return [quoted.sub(lambda found: found[0] if found[0] in names else "'…'", note) for note in notes]
 
 
 def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:

@@ -61,6 +61,7 @@ class Entry:
     candidate: Candidate
     z: dict[int, np.ndarray] = field(default_factory=dict)  # view -> [Q, C]
     rounds: list[int] = field(default_factory=list)
+    curves: list[list[float]] = field(default_factory=list)  # validation losses, a fit each
     seconds: float = 0.0  # CPU, all fits
     predict_ms: float = 0.0  # CPU a row, in bulk
     expert: Expert | None = None
@@ -225,6 +226,7 @@ class Race:
             entry.expert, start = entry.candidate.build(self.task), time.process_time()
             inner, stop = (train, valid) if lap[1] == 1 else carve(self.groups, self.strata, train, INNER, self.job.seed)
             entry.rounds.append(entry.expert.fit(self.data, inner, stop, self.budget, self.job.seed))
+            entry.curves.append(entry.expert.curve)
             entry.seconds += time.process_time() - start
             if lap[1] > 1:
                 entry.expert = self.again(entry, train, entry.rounds[-1])

@@ -75,6 +75,7 @@ class Step(nn.Module):
     def __init__(self, model: Model, objectives: Sequence[Objective]) -> None:
         super().__init__()
         self.model, self.objectives = model, nn.ModuleList(objectives)
+        self.curve: list[float] = []  # the validation loss of each epoch
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         terms = []
@@ -164,6 +165,7 @@ def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, tra
         if valid is None:
             continue
         loss = validate(step, (fetch(valid.plan(seed, 0, i)).to(budget.device) for i in range(valid.steps(0))))
+        step.curve.append(loss)
         if loss < best:
             best, used = loss, epoch + 1
             kept = {name: value.clone() for name, value in step.model.state_dict().items()}

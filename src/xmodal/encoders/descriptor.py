@@ -33,8 +33,8 @@ class Descriptor(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """`settings`: dropout."""
-        part = fit_tfidf(train) if "text" in train.ragged else fit_pca(train, seed)
+        """`settings`: dropout, private."""
+        part = fit_tfidf(train, bool(settings.get("private"))) if "text" in train.ragged else fit_pca(train, seed)
         return replace(part, config={**part.config, "dropout": settings.get("dropout", 0.3)})
 
     @staticmethod
@@ -63,11 +63,12 @@ class Descriptor(Encoder):
         return present(self.norm(y_UD)[:, None])
 
 
-def fit_tfidf(train: FeatureColumn) -> Fitted:
-    """The words of at least two texts (of one where there are few), and ln((1 + n) / (1 + df)) + 1 of each; index 0 pads."""
+def fit_tfidf(train: FeatureColumn, private: bool = False) -> Fitted:
+    """The words of at least two texts (of one where there are few, unless `private`), and ln((1 + n) / (1 + df)) + 1 of
+    each; index 0 pads."""
     texts = decode(*train.ragged["text"])
     count = Counter(word for text in texts for word in set(words(text)))
-    least = 2 if len(texts) >= 100 else 1
+    least = 2 if len(texts) >= 100 or private else 1
     ranked = sorted((word for word, n in count.items() if n >= least), key=lambda word: (-count[word], word))[:WORDS]
     df = np.array([0, *(count[word] for word in ranked)], float)
     idf = (np.log((1 + len(texts)) / (1 + df)) + 1).astype(np.float32)

@@ -50,6 +50,7 @@ class Expert(ABC):
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        self.curve: list[float] = []  # the validation loss of each round of the last fit, where there are rounds
 
     @abstractmethod
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:

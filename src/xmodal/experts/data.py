@@ -32,10 +32,12 @@ class TableData:
     columns: Mapping[Key, FeatureColumn]
     examples: Mapping[TaskName, Examples]
     seed: int = 0
+    private: bool = False  # nothing may be kept that one text alone holds
     cache: dict[tuple[str, ...], Cached] = field(default_factory=dict)
 
     def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> Cached:
         """Fitted on these rows alone, applied to the whole column."""
+        settings = {**settings, **({"private": True} if self.private else {})}
         at = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16).hexdigest()
         name = (key, encoder.__module__, encoder.__qualname__, json.dumps(dict(settings), sort_keys=True), at)
         if name not in self.cache:

@@ -58,7 +58,7 @@ class Deep(Expert):
             self.model = self.build().to(budget.device)
             step = Step(self.model, [self.objective()])
             used = fit(step, sampler, Fetch(columns, self.drop), scored, self.training, budget, seed)
-        self.model, self._tokens = self.model.to("cpu"), None
+        self.model, self._tokens, self.curve = self.model.to("cpu"), None, step.curve
         return used
 
     def build(self) -> Model:

@@ -47,11 +47,11 @@ class TextDescriptor(Descriptor):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Terms of at least two texts (one where there are few) and their ln((1 + n) / (1 + df)) + 1."""
+        """Terms of at least two texts (one where there are few, unless `private`) and their ln((1 + n) / (1 + df)) + 1."""
         counts, files, arrays = counted(train), {}, {}
         for name, texts in counts.items():
             df = Counter(term for count in texts for term in count)
-            least = RARE if len(texts) >= 100 else 1
+            least = RARE if len(texts) >= 100 or settings.get("private") else 1
             kept = sorted((t for t, n in df.items() if n >= least), key=lambda t: (-df[t], t))[: TERMS[name]]
             files[name] = json.dumps(kept).encode()
             arrays[name] = (np.log((1 + len(texts)) / (1 + np.array([df[t] for t in kept], float))) + 1).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +18,7 @@ from xmodal.features.column import FeatureColumn
 from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, pool
-from xmodal.job import Input, Key, Progress, State
+from xmodal.job import Input, Json, Key, Progress, State
 from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
@@ -41,6 +42,7 @@ class Counts:
     broken: list[MediaError] = field(default_factory=list)
     first: int = 0  # what rows are counted from
     notes: list[str] = field(default_factory=list)  # names read under another spelling; values beyond those of the fit
+    inputs: dict[Key, Json] = field(default_factory=dict)  # seconds, bytes, and rows missing or unreadable a column
 
     def breaks(self, e: MediaError, column: str, row: int) -> None:
         """Rows count from 1."""
@@ -55,6 +57,7 @@ def build(
     counts, columns = Counts(first=table.first), {}
     none = pa.chunked_array([pa.nulls(table.data.num_rows)])
     for key, item in inputs.items():
+        start = time.perf_counter()
         held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
@@ -72,6 +75,10 @@ def build(
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
             split = partial(media.files, separator=separator_of(readings[item.columns[0]]))
             columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+        states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
+        size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
+        lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
+        counts.inputs[key] = {"seconds": time.perf_counter() - start, "bytes": size, "columns": cast(Json, lack)}
     return columns, counts
 
 
