@@ -17,8 +17,8 @@ from xmodal.context import Identity
 from xmodal.fusion.mean import Mean
 from xmodal.heads.classify import ClassifyHead
 from xmodal.job import Budget, Training
-from xmodal.model import Model
 from xmodal.journal import Journal
+from xmodal.model import Model
 from xmodal.training import RowSampler, Step, Supervised, augmented, fit, schedule, seeded, validate
 
 ROWS = 90

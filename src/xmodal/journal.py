@@ -31,7 +31,7 @@ class Journal:
         mark, of = self.folder / "fit.json", plain(of)
         if resume and mark.is_file():
             if other := [name for name in of if read_json(mark).get(name) != of[name]]:
-                got = f"another {' and another '.join(other)} than in {self.folder}"
+                got = f"another {other[0]} than in {self.folder}"
                 raise ConfigError("the fit that was interrupted, unchanged", got, "give the same, or start anew without --resume")
             return True
         self.end()

@@ -22,7 +22,6 @@ from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
-from xmodal.features.column import Fitted
 from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
@@ -337,11 +336,13 @@ class Race:
             entry.seconds += time.process_time() - start
             if self.journal.folder is None:
                 return expert, used
-            part = Fitted.merge({"expert": expert.fitted()}, {"rounds": used, "seconds": time.process_time() - start})
+            part = expert.fitted()
+            part = replace(part, config={**part.config, "rounds used": used, "seconds used": time.process_time() - start})
             self.journal.put(key, part)
         else:
-            entry.seconds += cast(float, part.config["seconds"])
-        return type(expert).restore(expert.tasks, expert.inputs, part.part("expert")), cast(int, part.config["rounds"])
+            entry.seconds += cast(float, part.config["seconds used"])
+        fitted = replace(part, config={k: v for k, v in part.config.items() if k not in ("rounds used", "seconds used")})
+        return type(expert).restore(expert.tasks, expert.inputs, fitted), cast(int, part.config["rounds used"])
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows; the correction has seen them all."""
