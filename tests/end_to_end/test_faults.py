@@ -27,7 +27,8 @@ def start(folder: Path, cache: Path, *words: str, **environment: str) -> subproc
     """`xmodal` in a process of its own."""
     pipe = subprocess.PIPE
     environ = {**os.environ, "XMODAL_CACHE": str(cache), **environment}
-    return subprocess.Popen([sys.executable, "-m", "xmodal", *words], cwd=folder, env=environ, stdout=pipe, stderr=pipe, text=True)
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return subprocess.Popen([sys.executable, "-m", "xmodal", *words], cwd=folder, env=environ, stdout=pipe, stderr=pipe, encoding=encoding)
 
 
 def weights(model: Path) -> dict[str, bytes]:
