@@ -17,25 +17,13 @@ from xmodal.demo import draw
 from xmodal.features import Store
 from xmodal.table import read_table
 
-ROLES = (
-    "--target",
-    "label",
-    "--id",
-    "id",
-    "--split",
-    "split",
-    "--ignore",
-    "mood",
-    "--set",
-    "training.folds=2",
-    "--set",
-    "training.epochs=6",
-)
+ROLES = ("--target", "label", "--id", "id", "--split", "split", "--ignore", "mood")
+QUICK = ("--set", "training.folds=2", "--set", "training.epochs=6")
 
 
 def start(table: Path, model: Path) -> subprocess.Popen[bytes]:
     """A fit that goes on, in a process of its own, with a store beside the model."""
-    words = (sys.executable, "-m", "xmodal", "fit", str(table), *ROLES, "--out", str(model), "--resume")
+    words = (sys.executable, "-m", "xmodal", "fit", str(table), *ROLES, *QUICK, "--out", str(model), "--resume")
     environment = {**os.environ, "XMODAL_CACHE": str(model.parent / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
