@@ -81,7 +81,7 @@ class Learner:
         """Learn. Test rows are scored once, at the end; what was measured is in `report`. What is finished goes to `folder` until `save`;
         with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
         features (an input that takes longer is left out) and a fifth for the evaluation."""
-        start, limit, began = time.process_time(), seconds_of(self.job.time_limit), time.monotonic()
+        limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
         self.journal = Journal(None if folder is None else Path(folder))
         if folder is not None and not Path(folder).exists():  # where nothing can be written, that is found out before anything is learnt
             Path(folder).mkdir(parents=True)
@@ -97,7 +97,7 @@ class Learner:
             goes_on = self.journal.begin({"version": __version__, "job": job, "table": fingerprint(ready, parts)}, resume)
             if resume and not goes_on:
                 notes.append("there is nothing to resume: the fit began anew")
-        outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, skipped)
+        outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, skipped, self.journal)
         if skipped:
             notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(skipped)}")
         task = outcome.answer.task
@@ -124,7 +124,8 @@ class Learner:
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        ready = self.ready(source, progress)
+        limit, began, skipped = seconds_of(self.job.time_limit), time.monotonic(), list[str]()
+        ready = self.ready(source, progress, began + limit / 2, skipped)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
@@ -133,10 +134,13 @@ class Learner:
             def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
                 progress(f"{at}: {stage}", done, total)
 
-            outcome, data = self._race(ready, known[fold != f], None, say)
+            until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
+            outcome, data = self._race(ready, known[fold != f], None, say, until, skipped)
             held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
+        if skipped:
+            ready.opened.notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(dict.fromkeys(skipped))}")
         whole = Held.stitched(held)
         judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, self.job.seed), whole.rows, ready.groups)
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
@@ -253,13 +257,13 @@ class Learner:
 
     def _race(
         self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress, until: float = math.inf,
-        skipped: list[str] | None = None,
+        skipped: list[str] | None = None, journal: Journal | None = None,
     ) -> tuple[Outcome, TableData]:  # fmt: skip
         task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
         data = prepare.asking(ready.data, task, ready.labels, self.job.seed)
         budget = Budget(device=device_of(self.job.device))
-        race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress, self.journal, until)
-        race.skipped = [] if skipped is None else skipped
+        race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
+        race.until, race.skipped, race.journal = until, [] if skipped is None else skipped, journal or Journal()
         return race.run(train, valid), data
 
     def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> Judge:

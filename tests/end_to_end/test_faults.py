@@ -251,3 +251,11 @@ def test_nothing_of_ours_uses_shared_memory():
 
     for path in Path(xmodal.__file__).parent.rglob("*.py"):
         assert not {"multiprocessing", "shm", "DataLoader"} & set(path.read_text("utf-8").replace(".", " ").split()), path
+
+
+def test_a_crossval_after_a_fit_takes_nothing_from_its_journal(table, tmp_path):
+    roles = {"target": "label", "use": ["size", "shop"], "training": {"epochs": 2, "minimum": 1, "folds": 2}}
+    learner = Learner(**roles).fit(table[0], folder=tmp_path / "state")
+    before = sorted(p.name for p in (tmp_path / "state").iterdir())
+    assert learner.crossval(table[0], 2) == Learner(**roles).crossval(table[0], 2)
+    assert sorted(p.name for p in (tmp_path / "state").iterdir()) == before
