@@ -8,8 +8,7 @@ XmodalError
 │   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
 │   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
 │   └── MissingExtra       an optional package is not installed
-├── WorkerError            an extraction worker died and could not be replaced
-└── OutOfTime              the time limit ended a stage; who set it decides what goes on without
+└── WorkerError            an extraction worker died and could not be replaced
 """
 
 from __future__ import annotations
@@ -63,10 +62,6 @@ class MissingExtra(UserError):
 
 class WorkerError(XmodalError):
     """An extraction worker died and could not be replaced."""
-
-
-class OutOfTime(XmodalError):
-    """The time limit ended a stage; who set it decides what goes on without."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:

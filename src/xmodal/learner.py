@@ -20,7 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from xmodal import __version__, artefact, prepare, splits
-from xmodal.errors import ConfigError, OutOfTime, TargetError
+from xmodal.errors import ConfigError, TargetError
 from xmodal.evaluate import Held, Judge
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
@@ -40,6 +40,10 @@ PLURAL = ("id", "use", "ignore", "media_root")
 
 def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+class OutOfTime(Exception):
+    """Ends an extraction that takes too long; it never leaves this module."""
 
 
 @dataclass(frozen=True)
