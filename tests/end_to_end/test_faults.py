@@ -27,7 +27,7 @@ def start(folder: Path, cache: Path, *words: str, **environment: str) -> subproc
     """`xmodal` in a process of its own."""
     pipe = subprocess.PIPE
     environ = {**os.environ, "XMODAL_CACHE": str(cache), **environment}
-    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    encoding = environment.get("PYTHONIOENCODING", "utf-8").replace("ascii", "utf-8")  # click takes ASCII for a mistake and writes UTF-8
     return subprocess.Popen([sys.executable, "-m", "xmodal", *words], cwd=folder, env=environ, stdout=pipe, stderr=pipe, encoding=encoding)
 
 
