@@ -59,7 +59,7 @@ class Recorder:
         self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
         self.made.append(self)
 
-    def fit(self, source, progress):
+    def fit(self, source, progress, folder, resume):
         assert isinstance(source, Table), "a table is read once"
         progress("train table.linear", 0, 2)
         if self.fails:

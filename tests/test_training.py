@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from xmodal.context import Identity
 from xmodal.fusion.mean import Mean
 from xmodal.heads.classify import ClassifyHead
 from xmodal.job import Budget, Training
+from xmodal.journal import Journal
 from xmodal.model import Model
 from xmodal.training import RowSampler, Step, Supervised, augmented, fit, schedule, seeded, validate
 
@@ -162,3 +164,28 @@ def test_a_view_of_a_cell_depends_on_the_step_and_its_rows_alone(monkeypatch: py
     assert first[0.0] == fast[0.0]
     assert len(set(first.values())) == 3
     assert first[0.0] != later[0.0]
+
+
+@pytest.mark.parametrize("at", [1, 2, 17, 23])
+@pytest.mark.parametrize("valid", [VALID, None])
+def test_what_was_interrupted_goes_on_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid: RowSampler | None, at: int
+) -> None:
+    monkeypatch.setattr("xmodal.training.EVERY", 0.0)
+    training, budget = Training(epochs=9, patience=2, minimum=3), Budget(epochs=6, folder=tmp_path)
+    whole = trained(training, valid, Budget(epochs=6))
+    calls = 0
+
+    def killed(plan: Plan) -> Batch:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KeyboardInterrupt
+        return FETCH(plan)
+
+    made = step()
+    with pytest.raises(KeyboardInterrupt), seeded(0, 1):
+        fit(made, TRAIN, killed, valid, training, budget, 0)
+    assert (Journal(tmp_path).get("epoch") is not None) == (at > 10), "the first epoch's end is kept when the second has begun"
+    again = trained(training, valid, budget)
+    assert again[0] == whole[0] and same(again[1], whole[1])

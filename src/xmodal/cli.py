@@ -6,10 +6,13 @@ output; progress and warnings go to standard error.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
+import errno
 import functools
 import inspect
+import io
 import json
 import os
 import shlex
@@ -93,8 +96,8 @@ def told(error: BaseException) -> tuple[int, str]:
     """Exit code and message. What the operating system refuses is the user's to mend."""
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted: nothing was written"
-    if isinstance(error, OSError) and error.filename is not None:
-        got = f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        got = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
         error = UserError("a path that can be read or written", got, "check the path, its rights and the free space")
     if isinstance(error, UserError):
         return 1, f"expected: {error.expected}\ngot:      {error.got}\ndo:       {error.do}"
@@ -111,13 +114,13 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     console = Console(stderr=True)
     text = rich.TextColumn("{task.description}", markup=False)
     with rich.Progress(text, rich.BarColumn(), rich.TimeElapsedColumn(), console=console, transient=True) as bars:
-        bar, said = bars.add_task("open the table", total=None), [""]
+        bar, said = bars.add_task("open the table", total=None), {""}
 
         def say(stage: str, done: int, total: int) -> None:
             bars.update(bar, description=stage, completed=done, total=total)
-            if stage != said[0] and not console.is_terminal:
+            if stage not in said and not console.is_terminal:
                 typer.echo(stage, err=True)
-            said[0] = stage
+            said.add(stage)
 
         yield say
 
@@ -276,15 +279,21 @@ def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, 
 def fit(
     table: Any, learner: Any, *, out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same that was interrupted.")] = False,
 ) -> None:  # fmt: skip
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
     from xmodal.learner import check_free
 
     job, folder = learner.job, Path(learner.job.out)
     check_free(folder, force)
-    with progress_bar() as progress:
-        learner.fit(table, progress=progress)
-    learner.save(folder, force=force)
+    state = folder.resolve().with_name(f".{folder.resolve().name}.resume")
+    try:
+        with progress_bar() as progress:
+            learner.fit(table, progress=progress, folder=state, resume=resume)
+        learner.save(folder, force=force)
+    except KeyboardInterrupt:
+        typer.echo("the same command with --resume goes on from here", err=True)
+        raise
     found: Mapping[str, Any] = learner.report
     warn(found["warnings"])
     show_verdict(found)
@@ -507,5 +516,9 @@ def report(model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FIL
 
 
 def main() -> None:
-    """The `xmodal` command."""
+    """The `xmodal` command. What a console's encoding lacks is written as JSON escapes it."""
+    codecs.register_error("escape", lambda e: (json.dumps(e.object[e.start : e.end])[1:-1], e.end))  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="escape")
     app()

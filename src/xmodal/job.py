@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ class Job:
     sheet: str | None = role(None, "NAME", "Of a workbook that has several.")
     seed: int = role(0, None, "Of every draw.")
     ship: str = role("answer", "answer|fusion", "The pool of experts, or the deep fusion alone.")
+    time_limit: str | None = role(None, "TIME", "90s, 10m, 1h30m: what does not fit in is left out and said.")
     device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")
     examples: bool = role(True, None, "Keep a few rows, with thumbnails, for the report; else no cell is kept.")
     training: Recipes = Recipes()
@@ -142,6 +144,7 @@ class Job:
             raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
         if job.ship not in ("answer", "fusion"):
             raise unknown("ship", job.ship, ("answer", "fusion"))
+        seconds_of(job.time_limit)
         return job
 
     def to_toml(self) -> str:
@@ -151,6 +154,17 @@ class Job:
         values = self.to_json()
         none = "".join(f"# {name} = (none)\n" for name, value in values.items() if value is None)
         return none + tomli_w.dumps({name: value for name, value in values.items() if value is not None})
+
+
+def seconds_of(text: str | None) -> float:
+    """Of a time limit like 90s, 10m or 1h30m; without a unit, seconds. None: for ever. Raises ConfigError."""
+    if text is None:
+        return math.inf
+    parts = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?", text.strip().lower())
+    seconds = sum(float(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True)) if parts else 0
+    if not seconds:
+        raise ConfigError("a time limit like 90s, 10m or 1h30m", repr(text), "give another --time-limit")
+    return seconds
 
 
 TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": (list, tuple), "dict": Mapping}

@@ -5,6 +5,9 @@ R rows · C classes
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import torch
+from threadpoolctl import threadpool_limits
 
 from xmodal import __version__, artefact, prepare, splits
 from xmodal.errors import ConfigError, TargetError
@@ -22,7 +26,8 @@ from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.features import Counts, build_row
 from xmodal.files import swappable, write_beside
-from xmodal.job import Budget, Job, Json, Progress, Rows
+from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
+from xmodal.journal import Journal
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
@@ -37,6 +42,10 @@ PLURAL = ("id", "use", "ignore", "media_root")
 
 def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
+
+
+class OutOfTime(Exception):
+    """Ends an extraction that takes too long; it never leaves this module."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +80,32 @@ class Learner:
         plain = roles | {k: [str(v) for v in values] for k, values in several.items()}
         self.job = Job.from_json({**(job or Job()).to_json(), **plain})
         self.report: dict[str, Json] = {}
+        self.journal = Journal()
         self._model: artefact.Model | None = None
 
-    def fit(self, source: Any, progress: Progress = silent) -> Learner:
-        """Learn. Test rows are scored once, at the end; what was measured is in `report`."""
-        start = time.process_time()
-        ready = self.ready(source, progress)
+    def fit(self, source: Any, progress: Progress = silent, folder: str | Path | None = None, resume: bool = False) -> Learner:
+        """Learn. Test rows are scored once, at the end; what was measured is in `report`. What is finished goes to `folder` until `save`;
+        with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
+        features (an input that takes longer is left out) and a fifth for the evaluation."""
+        limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
+        self.journal = Journal(None if folder is None else Path(folder))
+        if folder is not None and not Path(folder).exists():  # where nothing can be written, that is found out before anything is learnt
+            Path(folder).mkdir(parents=True)
+            Path(folder).rmdir()
+        skipped: list[str] = []
+        ready = self.ready(source, progress, began + limit / 2, skipped)
         parts, notes = ready.parts, ready.opened.notes
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
         train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
-        outcome, data = self._race(ready, train, valid if len(valid) else None, progress)
+        if folder is not None:
+            job = replace(self.job, table=None, out="model", time_limit=None).to_json()
+            goes_on = self.journal.begin({"version": __version__, "job": job, "table": fingerprint(ready, parts)}, resume)
+            if resume and not goes_on:
+                notes.append("there is nothing to resume: the fit began anew")
+        outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, skipped, self.journal)
+        if skipped:
+            notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(skipped)}")
         task = outcome.answer.task
         if len(ready.known) < len(ready.labels):
             notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
@@ -99,6 +123,7 @@ class Learner:
             "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
             "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
             "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
+            "skipped": list(skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip
         rows = {
@@ -111,7 +136,8 @@ class Learner:
     def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        ready = self.ready(source, progress)
+        limit, began, skipped = seconds_of(self.job.time_limit), time.monotonic(), list[str]()
+        ready = self.ready(source, progress, began + limit / 2, skipped)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
@@ -120,10 +146,13 @@ class Learner:
             def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
                 progress(f"{at}: {stage}", done, total)
 
-            outcome, data = self._race(ready, known[fold != f], None, say)
+            until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
+            outcome, data = self._race(ready, known[fold != f], None, say, until, skipped)
             held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
+        if skipped:
+            ready.opened.notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(dict.fromkeys(skipped))}")
         whole = Held.stitched(held)
         judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, self.job.seed), whole.rows, ready.groups)
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
@@ -193,6 +222,7 @@ class Learner:
         """Write a model folder, whole or not at all. Raises ConfigError where something else is there."""
         check_free(Path(folder), force)
         artefact.save(self.model, Path(folder), __version__)
+        self.journal.end()
 
     def write_report(self, file: str | Path) -> None:
         """All that was measured, as one HTML page. Raises ConfigError for a path where it cannot stand."""
@@ -220,8 +250,9 @@ class Learner:
         learner._model, learner.report = model, Shown({**model.report, "verdict": Shown(model.report["verdict"])})  # type: ignore[arg-type]
         return learner
 
-    def ready(self, source: Any, progress: Progress) -> Ready:
-        """Everything checked that can be, before anything is trained."""
+    def ready(self, source: Any, progress: Progress, until: float = math.inf, skipped: list[str] | None = None) -> Ready:
+        """Everything checked that can be, before anything is trained. Media inputs whose features take longer than `until` are left out
+        and their names appended to `skipped`; what was extracted of them stays in the store. Raises ConfigError where no input is left."""
         opened = prepare.open_new(source, self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)
         known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False))
@@ -232,16 +263,38 @@ class Learner:
         task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
         check_names(self.job, task, opened.inputs)
         main_metric(task.kind, task.width, self.job.metric)
-        data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), progress)
+        late: list[str] = []
+
+        def watched(stage: str, done: int, total: int) -> None:
+            progress(stage, done, total)
+            if time.monotonic() > until and done < total and stage.startswith("features of "):
+                late[:] = [stage.removeprefix("features of "), f"{done} of {total} new cells done"]
+                raise OutOfTime
+
+        while True:
+            try:
+                data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), watched)
+                break
+            except OutOfTime:
+                opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
+                (skipped if skipped is not None else []).append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
+                if not opened.inputs:
+                    do = "run it again, it goes on from there, or give a longer --time-limit"
+                    raise ConfigError("features within half the time limit", f"{late[1]} of input {late[0]!r}", do) from None
+                task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
         groups = prepare.ties_of(opened, data, self.job)
         data = replace(data, private=not self.job.examples)
         return Ready(opened, data, counts, labels, known, parts, task, groups, prepare.strata_of(task, labels))
 
-    def _race(self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress) -> tuple[Outcome, TableData]:
+    def _race(
+        self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress, until: float = math.inf,
+        skipped: list[str] | None = None, journal: Journal | None = None,
+    ) -> tuple[Outcome, TableData]:  # fmt: skip
         task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
         data = prepare.asking(ready.data, task, ready.labels, self.job.seed)
         budget = Budget(device=device_of(self.job.device))
         race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
+        race.until, race.skipped, race.journal = until, [] if skipped is None else skipped, journal or Journal()
         return race.run(train, valid), data
 
     def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> Judge:
@@ -299,6 +352,30 @@ def device_of(asked: str) -> str:
     if asked == "cuda" and not there:
         raise ConfigError("a CUDA device", "none on this machine", "say --device cpu")
     return "cuda" if there and asked != "cpu" else "cpu"
+
+
+def fingerprint(ready: Ready, parts: np.ndarray) -> str:
+    """Of all that is learnt from."""
+    found = hashlib.blake2b(digest_size=16)
+    for key, column in ready.data.columns.items():
+        ragged = {f"{n}.{i}": a for n, pair in column.ragged.items() for i, a in enumerate(pair)}
+        for name, array in {**column.dense, **ragged, "row": column.row_BK, "state": column.state_B}.items():
+            found.update(f"{key}/{name}{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).data)
+    for array in (parts.astype("S5"), ready.groups):
+        found.update(np.ascontiguousarray(array).tobytes())
+    found.update(repr(ready.labels.to_pylist()).encode(errors="replace"))
+    return found.hexdigest()
+
+
+def unshared() -> None:
+    """In a forked child: one thread, as those of OpenMP's pools stayed with the parent and waiting for them would never end."""
+    threadpool_limits(1)
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=unshared)
 
 
 def check_free(folder: Path, force: bool) -> None:

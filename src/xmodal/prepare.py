@@ -5,9 +5,11 @@ R rows · M inputs
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,7 +148,16 @@ def new_task(opened: Opened) -> Task:
 
 def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> tuple[TableData, Counts]:
     """Build every input's features, through the store; unreadable cells go into the notes."""
-    columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, Store(), progress)
+    store, media = Store(), any(extractors.get(k) for k, i in opened.inputs.items() if i.modality != "table")
+    with contextlib.ExitStack() as stack:
+        try:
+            if media:
+                store.root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(tempfile.TemporaryFile(dir=store.root))
+        except OSError as e:  # what is mapped outlives its folder
+            opened.notes.append(f"the cache {store.root} cannot be written ({e.strerror}): features are kept for this run alone")
+            store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))))
+        columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, store, progress)
     opened.notes.extend([*counts.notes, *(str(e) for e in counts.broken[:20])])
     if len(counts.broken) > 20:
         opened.notes.append(f"and {len(counts.broken) - 20} more unreadable cells")

@@ -6,11 +6,12 @@ refitted on all n for the folds' median epoch; from there on they come from the 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
+from xmodal.journal import Journal
 from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
 from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
@@ -35,6 +37,8 @@ CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 INNER = 0.2  # of a fold's training rows, to choose its rounds by
 SCORED = 20_000  # validation rows at most: more choose no better
+SHORT = 0.2  # seconds: no fit of a correction is worth less
+COST = {"linear": 0, "forest": 1, "boosted": 2}  # what is tried first where time is limited; networks last
 CARVED = 0.15  # validation share where none is given
 
 
@@ -64,6 +68,8 @@ class Entry:
     curves: list[list[float]] = field(default_factory=list)  # validation losses, a fit each
     seconds: float = 0.0  # CPU, all fits
     predict_ms: float = 0.0  # CPU a row, in bulk
+    wall: float = 0.0  # seconds that the last lap took
+    most: float | None = None  # seconds that a fit of it may take
     expert: Expert | None = None
 
     @property
@@ -183,12 +189,17 @@ class Race:
     strata: np.ndarray
     budget: Budget
     progress: Progress
+    journal: Journal = field(default_factory=Journal)
+    until: float = math.inf  # of time.monotonic()
+    skipped: list[str] = field(default_factory=list)  # what the time limit left out
 
     def run(self, train: Rows, valid: Rows | None) -> Outcome:
         """Train, score, pool, correct, keep, refit."""
         rows = train if valid is None else np.sort(np.concatenate([train, valid]))
         small = len(rows) < self.job.training.small
         entries = [Entry(c) for c in candidates(self.job, self.task, self.inputs, len(rows))]
+        if self.until < math.inf:
+            entries.sort(key=lambda e: (COST.get(e.candidate.kind, 3), not e.single))
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
             scored, fold_Q = rows, self.fold(rows)
@@ -221,20 +232,42 @@ class Race:
         """Fit every candidate on `train` and score it on the scored rows that `at` marks. Where there are several laps,
         rounds are chosen inside `train`: chosen on the rows that score them, experts look better than they are."""
         valid = scored[at]
-        for number, entry in enumerate(entries):
+        for number, entry in enumerate(entries.copy()):
             self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
-            entry.expert, start = entry.candidate.build(self.task), time.process_time()
+            start, first = time.monotonic(), lap[0] == 0 and self.until < math.inf and entry.family != "hybrid"
+            if first and not self.affords(entries, entry, lap[1]):
+                continue
             inner, stop = (train, valid) if lap[1] == 1 else carve(self.groups, self.strata, train, INNER, self.job.seed)
-            entry.rounds.append(entry.expert.fit(self.data, inner, stop, self.budget, self.job.seed))
+            entry.expert, used = self.learn(entry, f"fold {lap[0]}", inner, stop)
+            entry.rounds.append(used)
             entry.curves.append(entry.expert.curve)
-            entry.seconds += time.process_time() - start
             if lap[1] > 1:
-                entry.expert = self.again(entry, train, entry.rounds[-1])
+                entry.expert, _ = self.learn(entry, f"fold {lap[0]} whole", train, None, used)
             middle = time.process_time()
             for view, z in entry.member.scores(self.task, self.inputs, self.data, valid, views).items():
                 entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
+            entry.wall = time.monotonic() - start
+            if first:
+                self.affords(entries, entry, lap[1])
         self.progress("train", (lap[0] + 1) * len(entries), lap[1] * len(entries))
+
+    def affords(self, entries: list[Entry], entry: Entry, laps: int) -> bool:
+        """Whether there is time for all laps and the refit of an expert, judged before its first lap by the dearest so far and after
+        it by its own; if not, it is left out. Raises ConfigError where there is none for the first expert of an input."""
+        times, tried = laps + (laps > 1), [e for e in entries if e.rounds]
+        owed = sum(e.wall for e in tried) * (times - 1)
+        left, after = self.until - time.monotonic() - owed, bool(entry.rounds)
+        needed = entry.single and not any(e.candidate.bits == entry.candidate.bits for e in tried if e is not entry)
+        if needed and left < 0 and after:
+            do = f"allow about {math.ceil(1.5 * (entry.wall * times * len(self.inputs) + owed))} seconds more with --time-limit"
+            raise ConfigError("time to learn from each input", f"none left after {entry.candidate.name}", do)
+        entry.most = entry.most if after else max(left, 0) / times / 4  # it is fitted twice a lap; half is for those after it
+        if needed or (left >= 0 if after else left > times * max(e.wall for e in tried)):
+            return True
+        self.skipped.append(entry.candidate.name)
+        entries.remove(entry)
+        return False
 
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
         """The loss of z at some of the scored rows."""
@@ -253,8 +286,9 @@ class Race:
         kept = [*best.values(), *(e for e in entries if not e.single)]
         pool, scores = self.fitted(kept, present_Q, loss_of)
         if len(self.inputs) > 1:
-            entries.append(self.correct(pool, scores, scored, views))
-            kept.append(entries[-1])
+            if correction := self.correct(pool, scores, scored, views, sum(e.wall for e in kept)):
+                entries.append(correction)
+                kept.append(correction)
             pool, scores = self.fitted(kept, present_Q, loss_of)
             heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
             deep = [e for e in kept if e.family == "deep" and not e.single]
@@ -277,25 +311,47 @@ class Race:
         z_QC = fit_pool(scores, self.task.prior, loss_of, 1, self.job.seed).add(scores, 1)
         return float(loss_of(np.arange(len(z_QC)))(z_QC)[0].mean())
 
-    def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int]) -> Entry:
-        """The correction, cross-fitted over folds of the scored rows against what the others pool there."""
+    def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int], owed: float) -> Entry | None:
+        """The correction, cross-fitted over folds of the scored rows against what the others pool there; None where no time is left
+        beside what refits are `owed`."""
         full = (1 << len(self.inputs)) - 1
         offset_BC = np.zeros((len(self.groups), self.task.width))
         offset_BC[scored] = pool.add(scores, full)
         race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
         settings = settings_of(self.job, "correction", "mean")
         entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
-        for f in range(count := int(fold_Q.max()) + 1):
+        count = int(fold_Q.max()) + 1
+        if self.until < math.inf:
+            entry.most = (self.until - time.monotonic() - owed) / (2 * count + 1)
+            if entry.most < SHORT:
+                self.skipped.append("correction")
+                return None
+        for f in range(count):
             race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (f, count))
-        entry.expert = race.again(entry, scored, round(statistics.median(entry.rounds)))
+        entry.expert, _ = race.learn(entry, "whole", scored, None, round(statistics.median(entry.rounds)))
         return entry
 
-    def again(self, entry: Entry, rows: Rows, rounds: int) -> Expert:
-        """The expert once more, on all these rows, for exactly so many rounds."""
-        expert, start = entry.candidate.build(self.task), time.process_time()
-        expert.fit(self.data, rows, None, replace(self.budget, epochs=rounds), self.job.seed)
-        entry.seconds += time.process_time() - start
-        return expert
+    def learn(self, entry: Entry, key: str, rows: Rows, valid: Rows | None, rounds: int | None = None) -> tuple[Expert, int]:
+        """A new expert fitted on these rows, where rounds are given for exactly so many, or the one in the journal; its rounds. What is
+        journalled is read back, so that an interrupted fit and another go on from the same bits."""
+        key, start = f"{entry.candidate.name} {key}", time.process_time()
+        expert, part = entry.candidate.build(self.task), self.journal.get(key)
+        if part is None:
+            budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
+            used = expert.fit(self.data, rows, valid, budget, self.job.seed)
+            entry.seconds += time.process_time() - start
+            if self.journal.folder is None:
+                return expert, used
+            part = expert.fitted()
+            kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
+            part = replace(part, config={**part.config, **kept})
+            self.journal.put(key, part)
+        else:
+            entry.seconds += cast(float, part.config["seconds used"])
+        fitted = replace(part, config={k: v for k, v in part.config.items() if k not in ("rounds used", "seconds used", "curve")})
+        again = type(expert).restore(expert.tasks, expert.inputs, fitted)
+        again.curve = cast(list[float], part.config["curve"])
+        return again, cast(int, part.config["rounds used"])
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows; the correction has seen them all."""
@@ -304,7 +360,8 @@ class Race:
             self.progress(f"refit {member.name}", number, len(members))
             if not member.residual:
                 entry = entries[member.name]
-                members[number] = replace(member, expert=self.again(entry, rows, round(statistics.median(entry.rounds))))
+                expert, _ = self.learn(entry, "whole", rows, None, round(statistics.median(entry.rounds)))
+                members[number] = replace(member, expert=expert)
         self.progress("refit", len(members), len(members))
         answer = replace(outcome.answer, members=tuple(members))
         return replace(outcome, answer=answer, pooled=answer)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
+from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,11 +20,14 @@ from torch import distributed as dist
 
 from xmodal.batch import Batch, Cells, Examples, Plan, Sampler
 from xmodal.encoders.base import Encoder
+from xmodal.features.column import Fitted
 from xmodal.heads.base import Head, Loss
-from xmodal.job import MAIN, Budget, Rows, TableName, TaskName, Training
+from xmodal.job import MAIN, Budget, Json, Rows, TableName, TaskName, Training
+from xmodal.journal import Journal
 from xmodal.model import Model
 
 SCORED = 512  # rows a batch where nothing is learnt
+EVERY = 1.0  # seconds between two checkpoints at least: what is done in less is done again
 
 
 class Objective(nn.Module, ABC):
@@ -152,14 +156,28 @@ Fetcher = Callable[[Plan], Batch]
 
 def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, training: Training, budget: Budget, seed: int) -> int:
     """Epochs used. With `valid`: that of its lowest loss, whose weights are kept; else exactly `budget.epochs` (as long
-    as the schedule where None)."""
+    as the schedule where None). Stops after the epoch in which `budget.seconds` are over. Every second at most an epoch's end is
+    kept in `budget.folder`; where one is there, it goes on from it and ends with the same bits."""
     limit = training.epochs if valid else budget.epochs or training.epochs
     horizon = sum(map(sampler.steps, range(max(limit, training.epochs))))
     optimiser = torch.optim.AdamW(step.parameters(), training.rate, weight_decay=training.decay, fused=True)
     rates = schedule(horizon, training)
     best, kept, used = math.inf, step.model.state_dict(), limit
-    until = time.monotonic() + (math.inf if budget.seconds is None else budget.seconds)
-    for epoch in range(limit):
+    saved = time.monotonic()
+    until, journal, start = saved + (math.inf if budget.seconds is None else budget.seconds), Journal(budget.folder), 0
+    if part := journal.get("epoch"):
+        start, best, used, step.curve = (cast(Any, part.config[name]) for name in ("epoch", "best", "used", "curve"))
+        kept = {name: value if valid is None else tensors(part, "kept")[name] for name, value in kept.items()}
+        reload(step, optimiser, part)
+        rates = islice(rates, sum(map(sampler.steps, range(start))), None)
+    for epoch in range(start, limit):
+        if epoch and (time.monotonic() > until or (valid is not None and epoch >= max(training.minimum, used + training.patience))):
+            used = epoch if valid is None else used
+            break
+        if epoch > start and time.monotonic() - saved >= EVERY:
+            config: dict[str, Json] = {"epoch": epoch, "best": best, "used": used, "curve": list(step.curve)}
+            journal.put("epoch", checkpoint(step, optimiser, {} if valid is None else kept, config))
+            saved = time.monotonic()
         batches = (fetch(sampler.plan(seed, epoch, i)).to(budget.device) for i in range(sampler.steps(epoch)))
         run_epoch(step, batches, optimiser, rates, training.clip)
         if valid is None:
@@ -169,11 +187,36 @@ def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, tra
         if loss < best:
             best, used = loss, epoch + 1
             kept = {name: value.clone() for name, value in step.model.state_dict().items()}
-        if epoch + 1 >= max(training.minimum, used + training.patience) or time.monotonic() > until:
-            break
     step.model.load_state_dict(kept)
     step.eval()
     return used
+
+
+def checkpoint(step: Step, optimiser: torch.optim.Optimizer, kept: Mapping[str, Tensor], config: dict[str, Json]) -> Fitted:
+    """All that decides what the epochs to come do."""
+    parts: dict[str, Mapping[str, Any]] = {"step": step.state_dict(), "kept": kept, "random": {"cpu": torch.get_rng_state()}}
+    if torch.cuda.is_available():
+        parts["random"] = {**parts["random"], "cuda": torch.cuda.get_rng_state()}
+    parts["optimiser"] = {f"{i}.{n}": v for i, state in optimiser.state_dict()["state"].items() for n, v in state.items()}
+    return Fitted(config, {f"{p}/{n}": v.numpy(force=True) for p, values in parts.items() for n, v in values.items()})
+
+
+def tensors(part: Fitted, name: str) -> dict[str, Tensor]:
+    """One of the parts of a checkpoint."""
+    return {n.removeprefix(f"{name}/"): torch.from_numpy(a) for n, a in part.arrays.items() if n.startswith(f"{name}/")}
+
+
+def reload(step: Step, optimiser: torch.optim.Optimizer, part: Fitted) -> None:
+    """Inverse of `checkpoint`."""
+    step.load_state_dict(tensors(part, "step"))
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors(part, "optimiser").items():
+        states.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": states})
+    random = tensors(part, "random")
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["cuda"])
 
 
 def schedule(steps: int, training: Training) -> Iterator[float]:

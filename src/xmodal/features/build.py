@@ -179,14 +179,16 @@ def extract(
         for start in range(0, len(new), SHARD):
             made: dict[str, Features] = {}
             shard = cells[start : start + SHARD]
-            for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
-                if isinstance(reply, MediaError):
-                    errors[c] = reply
-                else:
-                    made[new[c][1]] = reply
-                progress(done, len(new))
-            for e in extraction.extractors if made else ():
-                store.add(e.spec, np.array(list(made), DIGEST), {name: np.stack([f[name] for f in made.values()]) for name in e.empty})
+            try:
+                for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
+                    if isinstance(reply, MediaError):
+                        errors[c] = reply
+                    else:
+                        made[new[c][1]] = reply
+                    progress(done, len(new))
+            finally:  # who is interrupted, or out of time, keeps what is done
+                for e in extraction.extractors if made else ():
+                    store.add(e.spec, np.array(list(made), DIGEST), {name: np.stack([f[name] for f in made.values()]) for name in e.empty})
             counts.decoded += len(made)
             counts.extracted += len(made) * len(extraction.extractors)
     for e in extraction.extractors if new else ():
