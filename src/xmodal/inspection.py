@@ -172,7 +172,7 @@ def groups(ready: Ready, learner: Learner) -> Iterator[Finding]:
     for name in opened.table.data.column_names if group is None else ():
         words = opened.column(name)
         kinds = 0 if words is None else len(words.unique())
-        if NAMES_GROUP.fullmatch(name) and 1 < kinds <= 0.8 * len(ready.labels) and name not in (job.target, job.split, *job.ignore):
+        if NAMES_GROUP.fullmatch(name) and 1 < kinds <= 0.8 * len(ready.labels) and name not in (*job.target, job.split, *job.ignore):
             says = f"{name!r} holds {kinds} different values in {len(ready.labels)} rows and is named as groups are"
             yield Finding("groups", "warn", says, f"if rows of one value belong together: --group {name}")
 
