@@ -63,7 +63,7 @@ def costs(task: Task, text: str) -> list[list[float]]:
         if isinstance(c, bool) or not isinstance(c, (int, float)) or not 0 <= c < np.inf:
             raise ConfigError("costs of 0 and more", f"{c!r} for {t!r} said to be {s!r}", "mend --cost")
         matrix[task.classes.index(t)][task.classes.index(s)] = float(c)
-    return matrix  # type: ignore[no-any-return]
+    return matrix
 
 
 def asked(task: Task, positive: str | None, cost: str | None) -> Task:
@@ -71,7 +71,9 @@ def asked(task: Task, positive: str | None, cost: str | None) -> Task:
     config = dict(task.config)
     if positive is not None:
         if not isinstance(task, Classify) or task.width != 2:
-            raise ConfigError("a target of two classes for --positive", f"{task.name!r} of {task.width}, {task.kind}", "leave --positive out")
+            raise ConfigError(
+                "a target of two classes for --positive", f"{task.name!r} of {task.width}, {task.kind}", "leave --positive out"
+            )
         if positive not in task.classes:
             raise unknown("class", positive, task.classes)
         config["positive"] = positive
@@ -167,9 +169,12 @@ class Judge:
         if isinstance(task, Classify) and task.width == 2 and (metric in WORTH or cost):
             at = task.positive
             one = np.array(cost or [[0, 1], [1, 0]], float)[[at, 1 - at]][:, [at, 1 - at]]  # the positive class first
-            worth = WORTH.get(metric) if cost is None else lambda tp, fp, fn, tn: -(
-                one[0, 0] * tp + one[1, 0] * fp + one[0, 1] * fn + one[1, 1] * tn)  # fmt: skip
-            decision = {"threshold": threshold(y_R == at, score[:, at], self.share_R, worth), **({"cost": cost} if cost else {"metric": metric})}
+            own = lambda tp, fp, fn, tn: -(one[0, 0] * tp + one[1, 0] * fp + one[0, 1] * fn + one[1, 1] * tn)  # noqa: E731
+            worth = own if cost else WORTH[metric]
+            decision = {
+                "threshold": threshold(y_R == at, score[:, at], self.share_R, worth),
+                **({"cost": cost} if cost else {"metric": metric}),
+            }
             task = replace(task, fitted=Fitted({**task.config, "decision": decision}))
         return task if isinstance(task, MultiLabel) else task.conformal(y_R, score, self.coverage)
 
@@ -268,4 +273,10 @@ class Judge:
             said["decision"] = {"positive": answer.task.classes[answer.task.positive], **answer.task.config["decision"]}
         if "conformal" in answer.task.config:
             said["intervals"] = {**answer.task.config["conformal"], "test_coverage": self.covered(held.score[full])}
-        return {"metric": self.metric, **{n: said.pop(n) for n in ("decision", "intervals") if n in said}, "answer": dict(said), "experts": experts, **self.comparison(held, [answer])}
+        return {
+            "metric": self.metric,
+            **{n: said.pop(n) for n in ("decision", "intervals") if n in said},
+            "answer": dict(said),
+            "experts": experts,
+            **self.comparison(held, [answer]),
+        }

@@ -102,7 +102,9 @@ class Job:
 
     table: str | None = None  # a path; what else a fit reads isn't kept
     out: str = "model"
-    target: tuple[str, ...] = role((), "COL[=KIND]", "Column to learn; KIND: classify, regress or multilabel (which may be several columns).")
+    target: tuple[str, ...] = role(
+        (), "COL[=KIND]", "Column to learn; KIND: classify, regress or multilabel (which may be several columns)."
+    )
     kind: str | None = None  # None: decided from the column and said
     id: tuple[str, ...] = role((), "COL", "Names a row; never an input.")
     group: str | None = role(None, "COL", "Rows with equal values are never divided.")

@@ -127,7 +127,9 @@ class Learner:
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
         whole = Held.stitched(held)
-        judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, ready.weights, self.job.seed), whole.rows, ready.groups)
+        judge = self._judge(
+            ready.task, prepare.asking(ready.data, ready.task, ready.labels, ready.weights, self.job.seed), whole.rows, ready.groups
+        )
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
         return found | {"folds": np.bincount(fold, minlength=folds).tolist()} | judge.comparison(whole, answers)
 

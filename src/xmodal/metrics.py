@@ -74,7 +74,9 @@ def classification_metrics(
 def label_metrics(y_RL: np.ndarray, p_RL: np.ndarray, names: tuple[str, ...] = MULTILABEL) -> dict[str, float | None]:
     """`y_RL`: 1, 0, or -1 unlabelled, which is left out. Means over labels are over those that have both. Undefined: None."""
     once = np.ones((1, len(y_RL)), np.float32)
-    return evaluate_all({n: lambda n=n: drawn(n, y_RL, p_RL, 0, once)[0] for n in names}, names, len(y_RL))  # type: ignore[misc]
+    found = drawn_labels(y_RL, p_RL, once) if len(y_RL) else {}
+    values = {n: float(found[n]()[0]) if n in found else None for n in names}
+    return {n: None if v is None or not np.isfinite(v) else v for n, v in values.items()}
 
 
 def drawn_labels(y_RL: np.ndarray, p_RL: np.ndarray, weight_WR: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
@@ -203,7 +205,7 @@ def drawn(
     def by_class(of: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], only: Sequence[int] = ()) -> np.ndarray:
         """What `of` makes of the weights of hits, true and said rows of each class, [W, C]; NaN where there is nothing to say."""
         each = [of(weight_WR @ ((y_R == c) & (said_R == c)), weight_WR @ (y_R == c), weight_WR @ (said_R == c))
-                for c in only or np.unique(np.r_[y_R, said_R])]  # type: ignore[list-item]  # fmt: skip
+                for c in only or np.unique(np.r_[y_R, said_R])]  # fmt: skip
         return np.stack(each, 1).astype(np.float64)
 
     def ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
@@ -215,7 +217,7 @@ def drawn(
         return np.asarray(np.nansum(each_WC, 1) / np.where(count_W, count_W, np.nan))
 
     forms: dict[str, Callable[[], np.ndarray]] = {
-        "accuracy": lambda: mean(said_R == y_R),
+        "accuracy": lambda: mean(np.asarray(said_R == y_R)),
         "balanced_accuracy": lambda: over(by_class(lambda h, t, s: ratio(h, t))),
         "f1": lambda: by_class(lambda h, t, s: np.nan_to_num(ratio(2 * h, t + s)), [positive])[:, 0],
         "precision": lambda: by_class(lambda h, t, s: np.nan_to_num(ratio(h, s)), [positive])[:, 0],

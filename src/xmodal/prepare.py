@@ -143,7 +143,9 @@ def read_labels(table: Table, target: tuple[str, ...]) -> tuple[Reading, list[st
     column = table.data[target[0]]
     cells = [] if pa.types.is_nested(column.type) else [w for w in canonical(column).unique().to_pylist() if w is not None]
     if len(target) > 1 or (cells and all(w.lower() in FLAGS for w in cells)):
-        reading = Reading("labels" if len(target) > 1 else target[0], "labels", {"columns": list(target)}, "target: multilabel, a column each")
+        reading = Reading(
+            "labels" if len(target) > 1 else target[0], "labels", {"columns": list(target)}, "target: multilabel, a column each"
+        )
         found = labels_of(table, reading)
         blank = {n: found.field(i).null_count for i, n in enumerate(target) if found.field(i).null_count}
         said = ", ".join(f"{n!r} in {b}" for n, b in blank.items())
@@ -227,8 +229,9 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
 def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, seed: int) -> TableData:
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, known_R = task.encode(labels)
-    weight_R = known_R * torch.from_numpy(weight_R.astype(np.float32))
-    return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, seed=seed, cache={})
+    return replace(
+        data, examples={task.name: Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))}, seed=seed, cache={}
+    )
 
 
 def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:

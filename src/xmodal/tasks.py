@@ -90,7 +90,7 @@ class Task(ABC):
 
     def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
         """How ill a score fits what is true, for split-conformal sets and intervals. y as `Judge` has it."""
-        return np.abs(y_R - score)
+        return np.asarray(np.abs(y_R - score))
 
     def conformal(self, y_R: np.ndarray, score: np.ndarray, coverage: float) -> Task:
         """A copy that knows the misfit that this share of unseen rows stays below (split-conformal: Lei et al., 2018); None where
@@ -165,7 +165,7 @@ class Classify(Task):
 
     def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
         """What is missing to certainty of the true class; 1 for one that training never saw."""
-        return 1 - np.where(y_R >= 0, score[np.arange(len(y_R)), np.maximum(y_R, 0)], 0.0)
+        return np.asarray(1 - np.where(y_R >= 0, score[np.arange(len(y_R)), np.maximum(y_R, 0)], 0.0))
 
     def sets(self, score: np.ndarray) -> np.ndarray:
         """Which classes cannot be ruled out, [R, C]; none where none is likely enough (Sadinle, Lei & Wasserman, 2019)."""

@@ -6,7 +6,7 @@ B rows · F features · T trees · K trees a round
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -24,7 +24,7 @@ NAMES = {"feature": "feature_idx", "threshold": "num_threshold", "missing": "mis
 
 STUMP = np.zeros(1, PREDICTOR_RECORD_DTYPE)  # a tree that says 0
 STUMP["is_leaf"] = True
-Model = HistGradientBoostingClassifier | HistGradientBoostingRegressor
+Model: TypeAlias = HistGradientBoostingClassifier | HistGradientBoostingRegressor
 
 
 class Boosted(Classic):

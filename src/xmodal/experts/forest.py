@@ -47,8 +47,7 @@ class Forest(Classic):
             count = max(TREES // self.task.width, LEAST)
             share_L = self.task.unpool(self.task.prior)
             fits = [
-                (at, y, w) if len(at) else (np.arange(1), share_L[i : i + 1], None)
-                for i, (at, y, w) in enumerate(self.each(y_B, weight_B))
+                (at, y, w) if len(at) else (np.arange(1), share_L[i : i + 1], None) for i, (at, y, w) in enumerate(self.each(y_B, weight_B))
             ]
         trees = []
         with threadpool_limits(1):
