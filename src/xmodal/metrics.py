@@ -95,14 +95,17 @@ def drawn_labels(y_RL: np.ndarray, p_RL: np.ndarray, weight_WR: np.ndarray) -> d
         return np.asarray(2 * hit / np.where(said > 0, said, np.nan))
 
     true_RL, said_RL = y_RL == 1, (p_RL >= 0.5) & known_RL
-    sums = lambda x_RL: weight_WR @ x_RL.astype(np.float64)  # noqa: E731
-    loss = lambda: np.where(known_RL, -np.log(np.clip(np.where(true_RL, p_RL, 1 - p_RL), 1e-15, 1)), 0.0)  # noqa: E731
+    loss_RL = np.where(known_RL, -np.log(np.clip(np.where(true_RL, p_RL, 1 - p_RL), 1e-15, 1)), 0.0)
+
+    def sums(x_RL: np.ndarray) -> np.ndarray:
+        return np.asarray(weight_WR @ x_RL.sum(1, dtype=np.float64))
+
     return {
-        "f1_micro": lambda: f1(sums(true_RL & said_RL).sum(1), (sums(true_RL) + sums(said_RL)).sum(1)),
+        "f1_micro": lambda: f1(sums(true_RL & said_RL), sums(true_RL) + sums(said_RL)),
         "f1_macro": lambda: macro(lambda t, p, w: f1(w @ (t & (p >= 0.5)), w @ t + w @ (p >= 0.5))),
         "mean_average_precision": lambda: macro(drawn_precision),
         "roc_auc": lambda: macro(drawn_auc),
-        "log_loss": lambda: sums(loss()).sum(1) / np.maximum(sums(known_RL).sum(1), 1e-12),
+        "log_loss": lambda: sums(loss_RL) / np.maximum(sums(known_RL), 1e-12),
     }
 
 

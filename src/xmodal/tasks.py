@@ -157,11 +157,11 @@ class Classify(Task):
         """The class that is said, [R]: by the threshold of the positive class, by the least expected cost, or the likeliest."""
         decision = self.config.get("decision", {})
         if "threshold" in decision:
-            return np.where(score[:, self.positive] >= decision["threshold"], self.positive, 1 - self.positive)
+            return np.asarray(np.where(score[:, self.positive] >= decision["threshold"], self.positive, 1 - self.positive))
         return np.asarray((score @ np.array(decision["cost"])).argmin(1) if "cost" in decision else score.argmax(1))
 
     def decide(self, score: np.ndarray) -> np.ndarray:
-        return np.array(self.classes, object)[self.guess(score)]
+        return np.asarray(np.array(self.classes, object)[self.guess(score)])
 
     def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
         """What is missing to certainty of the true class; 1 for one that training never saw."""
