@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from bench.common import HERE, Row, commit, cpu
 
-BENCHES = ("start", "gather", "step", "row", "whole", "demo", "covid", "imdb", "tweets", "fashion", "raw", "memory")
+BENCHES = ("start", "gather", "step", "row", "whole", "demo", "covid", "imdb", "tweets", "fashion", "raw", "memory", "conformal")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
 
 

@@ -125,6 +125,7 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """The class that is said of each row, [B]: the likeliest, or by the threshold that the metric asks for."""
+        check_is_fitted(self, "learner_")
         at = {name: i for i, name in enumerate(self.names_)}
         return np.asarray(self.classes_[[at[name] for name in self.learner_.decide(self._said(X))]])
 
