@@ -9,6 +9,7 @@ import pytest
 
 from xmodal import Learner
 from xmodal.errors import ConfigError, TableError, TargetError, UserError
+from xmodal.inspection import inspect
 from xmodal.job import Job
 from xmodal.prepare import open_new, read_labels, weights_of
 from xmodal.table import Table
@@ -186,3 +187,11 @@ def test_intervals_are_kept_and_their_coverage_is_told(tmp_path) -> None:
     found = Learner.load(tmp_path / "m").intervals(learner.predict(table).to_numpy())
     assert found["high"] - found["low"] == pytest.approx(2 * told["misfit"])
     assert ((found["low"] <= table["v"]) & (table["v"] <= found["high"])).mean() > 0.8
+
+
+def test_a_table_of_labels_is_inspected() -> None:
+    table = frame(60)
+    found = inspect(Learner(target=["a", "b", "c"], kind="multilabel", use=["x", "kind"]), pd.concat([table, table]), lambda *_: None)
+    assert any(f["check"] == "duplicates" and f["says"].startswith("120 rows") for f in found["findings"])
+    one = inspect(Learner(target="tags", kind="multilabel", use=["x"]), table, lambda *_: None)
+    assert any("divided at ';'" in str(f) for f in one["findings"]) or "divided at ';'" in str(one)

@@ -99,6 +99,8 @@ def gaps(columns: Sequence[Mapping[str, Any]], rows: int) -> Iterator[Finding]:
 def copies(ready: Ready) -> Iterator[Finding]:
     """Plain and text columns that give the target away."""
     labels = ready.labels.take(pa.array(ready.known))
+    if ready.task.kind == "multilabel":
+        labels = pa.array(map(str, labels.to_pylist()), pa.string())
     for name, reading in ready.opened.readings.items():
         words = ready.opened.column(name)
         if words is None or not any(name in i.columns and i.modality in ("table", "text") for i in ready.opened.inputs.values()):
@@ -127,7 +129,7 @@ def twins(ready: Ready) -> Iterator[Finding]:
     for row, values in enumerate(zip(*cells, strict=True)):
         rows_of[values].append(row)
     equal = [rows for rows in rows_of.values() if len(rows) > 1]
-    labels = ready.labels.to_pylist()
+    labels = [str(v) for v in ready.labels.to_pylist()]  # of several labels, a dict
     if equal:
         other = sum(len({labels[r] for r in rows}) > 1 for rows in equal)
         says = f"{sum(map(len, equal))} rows are equal in all inputs to another row; {other} groups of them differ in the target"
