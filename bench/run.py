@@ -13,7 +13,22 @@ from importlib.metadata import version
 
 from bench.common import HERE, Row, commit, cpu
 
-BENCHES = ("start", "gather", "step", "row", "whole", "demo", "covid", "imdb", "tweets", "fashion", "raw", "memory", "mutations")
+BENCHES = (
+    "start",
+    "gather",
+    "step",
+    "row",
+    "whole",
+    "demo",
+    "covid",
+    "imdb",
+    "tweets",
+    "fashion",
+    "raw",
+    "memory",
+    "mutations",
+    "conformal",
+)
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
 
 

@@ -26,7 +26,7 @@ class Opened(NamedTuple):
 
 def opened(path: Path, target: str, use: Sequence[str], settings: Mapping[str, Any], encoder: Mapping[str, str] | None = None) -> Opened:
     """Features through the store, the task fitted on the training rows."""
-    job = Job(target=target, split="split", use=tuple(use), encoder=dict(encoder or {}))
+    job = Job(target=(target,), split="split", use=tuple(use), encoder=dict(encoder or {}))
     found = open_new(path, job)
     parts = parts_of(found, job)
     assert parts is not None

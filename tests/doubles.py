@@ -58,6 +58,14 @@ def table(kind: str, rows: int = 80, classes: int = 3, seed: int = 0) -> tuple[T
     cut = np.digitize(signal, np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1]))
     values = [f"c{c}" for c in cut] if kind == "classify" else list(3 + 2 * signal)
     labels = pa.array([*values[:-1], None])
+    if kind == "multilabel":  # blank in a third of the rows; the second is there in all
+        blank = random.random(rows) < 0.3
+        blank[-1] = True
+        flags = [signal > 0, np.ones(rows, bool), signal > 1]
+        found = [
+            pa.array([None if b else bool(v) for v, b in zip(flag, np.roll(blank, i) | blank, strict=True)]) for i, flag in enumerate(flags)
+        ]
+        labels = pa.StructArray.from_arrays(found, names=["up", "always", "high"], mask=pa.array(blank))
     task = TASKS[kind]("y", (View("main", frozenset(INPUTS)),)).fit(labels)
     y_R, weight_R = task.encode(labels)
     offset_R = None if kind == "regress" else y_R.new_zeros((rows, task.width)).float()

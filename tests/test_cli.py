@@ -91,6 +91,9 @@ class Recorder:
             state[1:3, 0] = state[2, 1] = State.BROKEN
         return types.SimpleNamespace(score=score, state_RM=state), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
 
+    def intervals(self, score):
+        return {"set": np.array(["no;yes"] * len(score))}
+
     def decide(self, score):
         return np.array(self.classes, object)[score.argmax(1)] if self.classes else score[:, 1]
 
@@ -124,7 +127,7 @@ def test_every_role_reaches_the_job(run):
     plain = "--group x --split x --fusion mean --metric accuracy --seed 3 --device cpu --id id --id x --use x --ignore a=b"
     found = job(run, "--target", "label", *plain.split(), "--media-root", "here", "--media-root", "there")
     assert found == Job(
-        table="table.csv", out="m", target="label", group="x", split="x", fusion="mean", metric="accuracy", seed=3, device="cpu",
+        table="table.csv", out="m", target=("label",), group="x", split="x", fusion="mean", metric="accuracy", seed=3, device="cpu",
         id=("id", "x"), use=("x",),
         ignore=("a=b",), media_root=("here", "there"),
     )  # fmt: skip
@@ -136,7 +139,21 @@ def test_every_role_reaches_the_job(run):
 )
 def test_a_target_is_divided_behind_the_longest_column(run, given, target, kind):
     found = job(run, "--target", given)
-    assert (found.target, found.kind) == (target, kind)
+    assert (found.target, found.kind) == ((target,), kind)
+
+
+def test_several_targets_are_of_one_kind(run):
+    found = job(run, "--target", "label=multilabel", "--target", "a=b=multilabel", "--weight", "x", "--time", "id", "--positive", "yes")
+    assert (found.target, found.kind) == (("label", "a=b"), "multilabel")
+    assert (found.weight, found.time, found.positive) == ("x", "id", "yes")
+    wrong = run("fit", "table.csv", "--out", "n", "--target", "label=multilabel", "--target", "x")
+    assert wrong.exit_code == 2 and "all of kind multilabel" in wrong.stderr
+
+
+def test_a_target_of_the_configuration_may_be_one_name_and_costs_a_table(run, tmp_path):
+    (tmp_path / "job.toml").write_text("target = 'label'\n[cost]\nyes = {no = 5}\n")
+    found = job(run, "--config", "job.toml")
+    assert found.target == ("label",) and json.loads(found.cost) == {"yes": {"no": 5}}
 
 
 def test_names_before_an_equals_sign(run):
@@ -303,6 +320,11 @@ def test_a_spreadsheet_runs_no_cell(run, tmp_path):
     assert "3 cells of 'id' begin like formulas" in found.stderr
     assert run("predict", "m", "t.parquet", "--out", "p.parquet").exit_code == 0
     assert parquet.read_table(tmp_path / "p.parquet")["id"].to_pylist() == ids
+
+
+def test_intervals_stand_beside_the_prediction(run):
+    lines = run("predict", "m", "table.csv", "--intervals").stdout.splitlines()
+    assert lines[0] == '"id","label","set"' and lines[1].endswith('"no;yes"')
 
 
 def test_ids_keep_their_type(run, tmp_path):

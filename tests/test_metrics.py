@@ -5,7 +5,17 @@ import pytest
 from sklearn import metrics as sk
 
 from xmodal.errors import ConfigError
-from xmodal.metrics import classification_metrics, draw_weights, drawn, ece, interval, main_metric, metric_names, regression_metrics
+from xmodal.metrics import (
+    classification_metrics,
+    draw_weights,
+    drawn,
+    ece,
+    interval,
+    label_metrics,
+    main_metric,
+    metric_names,
+    regression_metrics,
+)
 
 
 def case(classes: int, rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +55,7 @@ def test_undefined_is_none():
     assert set(classification_metrics(np.zeros(0, int), np.zeros((0, 2)), 1).values()) == {None}
 
 
-@pytest.mark.parametrize("name", ["accuracy", "log_loss", "roc_auc", "f1_macro"])
+@pytest.mark.parametrize("name", [n for n in metric_names("classify", 4) if n != "ece"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_drawn_equals_resampling(name, classes):
     y, p = case(classes, 60)
@@ -95,3 +105,47 @@ def test_one_class_or_none_known_has_no_auc():
     for labels in (np.zeros_like(y), np.full_like(y, -1)):
         assert np.isnan(drawn("roc_auc", labels, p, 0, draw_weights(np.arange(len(y)), 0, 5))).all()
     assert drawn("accuracy", y, p, 0, draw_weights(np.arange(len(y)), 0, 5))[0] == (p.argmax(1) == y).mean()
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "average_precision"])
+def test_drawn_of_the_positive_class_equals_resampling(name):
+    y, p = case(2, 60)
+    weight = draw_weights(np.arange(60), 3, 10)[1:]
+    expected = [classification_metrics(y[r], p[r], 1, (name,))[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
+    assert drawn(name, y, p, 1, weight) == pytest.approx(expected, abs=1e-5)
+
+
+def labels(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(2)
+    y = random.integers(-1, 2, (rows, 3))
+    y[:, 2] = np.where(y[:, 2] < 0, -1, 1)  # never absent
+    return y, np.round(np.clip(0.5 + 0.2 * y + random.normal(size=y.shape) / 4, 0.02, 0.98), 2)
+
+
+def test_labels_equal_sklearn_where_they_are_labelled():
+    y, p = labels()
+    found, k = label_metrics(y, p), y >= 0
+    both = [c for c in range(3) if len(np.unique(y[k[:, c], c])) > 1]
+    each = lambda score, cs: np.mean([score(y[k[:, c], c], p[k[:, c], c]) for c in cs])  # noqa: E731
+    assert both == [0, 1] and found["roc_auc"] == pytest.approx(each(sk.roc_auc_score, both))
+    assert found["mean_average_precision"] == pytest.approx(each(sk.average_precision_score, range(3)))
+    assert found["f1_micro"] == pytest.approx(sk.f1_score(y[k], p[k] >= 0.5))
+    assert found["f1_macro"] == pytest.approx(each(lambda t, s: sk.f1_score(t, s >= 0.5), range(3)))
+    assert found["log_loss"] == pytest.approx(sk.log_loss(y[k], p[k]), rel=1e-6)
+    blank = np.full_like(y, -1)
+    assert {n for n, v in label_metrics(blank, p).items() if v is None} == {*found} - {"log_loss"}
+
+
+@pytest.mark.parametrize("name", metric_names("multilabel", 3))
+def test_drawn_labels_equal_resampling(name):
+    y, p = labels(60)
+    weight = draw_weights(np.arange(60), 3, 10)[1:]
+    expected = [label_metrics(y[r], p[r])[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
+    assert drawn(name, y, p, 0, weight) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_is_said_may_differ_from_the_likeliest():
+    y, p = case(2)
+    said = (p[:, 1] > 0.2).astype(int)
+    once = np.ones((1, len(y)))
+    assert classification_metrics(y, p, 1, (), said)["f1"] == pytest.approx(sk.f1_score(y, said)) == drawn("f1", y, p, 1, once, said)[0]

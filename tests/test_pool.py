@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from xmodal.pool import Pool, Scores, fit_offsets, fit_pool, fit_temperature, fit_weights, pairs, popcount, softmax_loss, square_loss
+from xmodal.pool import (
+    LOSSES,
+    Pool,
+    Scores,
+    fit_offsets,
+    fit_pool,
+    fit_temperature,
+    fit_weights,
+    pairs,
+    popcount,
+    softmax_loss,
+    square_loss,
+    weighted,
+)
 
 
 def log_softmax(z):
@@ -101,3 +114,18 @@ def test_a_useless_joint_gets_little_weight(made):
     w = pool.weights(3)
     assert w[2] * pool.temperature_E[2] < 0.15
     assert softmax_loss(y)(pool.add(scores, 3))[0].mean() <= min(softmax_loss(y)(z[k])[0].mean() for k in (1, 2))
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_has_its_own_slope_and_weights_count_rows(kind):
+    random = np.random.default_rng(3)
+    y = {"classify": random.integers(0, 3, 6), "regress": random.normal(size=6), "multilabel": random.integers(-1, 2, (6, 3))}[kind]
+    z = random.normal(size=(6, 1 if kind == "regress" else 3))
+    weight = np.array([1.0, 0.0, 2.0, 1.0, 1.0, 1.0])
+    loss = weighted(LOSSES[kind](y), weight)
+    for at in np.ndindex(z.shape):
+        step = np.zeros_like(z)
+        step[at] = 1e-6
+        assert (loss(z + step)[0] - loss(z - step)[0]).sum() / 2e-6 == pytest.approx(loss(z)[1][at], abs=1e-6)
+    twice = np.repeat(np.arange(6), weight.astype(int))
+    assert loss(z)[0].mean() == pytest.approx(LOSSES[kind](y[twice])(z[twice])[0].mean())

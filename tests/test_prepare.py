@@ -16,12 +16,12 @@ from xmodal.tasks import Classify, Regress
 
 def opened(cells: Sequence[object], kind: str | None = None, name: str = "y") -> Opened:
     table = Table(pa.table({"x": [float(i) for i in range(len(cells))], name: pa.array(cells)}), "t.csv")
-    return open_new(table, Job(target=name, kind=kind))
+    return open_new(table, Job(target=(name,), kind=kind))
 
 
 def again(first: Opened, cells: Sequence[object]) -> list[object]:
     table = Table(pa.table({"y": pa.array(cells)}), "new.csv")
-    return list(open_again(table, Job(target="y"), first.readings, first.target, first.inputs).labels.to_pylist())
+    return list(open_again(table, Job(target=("y",)), first.readings, first.target, first.inputs).labels.to_pylist())
 
 
 def test_words_that_spell_gaps_are_classes() -> None:
@@ -74,7 +74,7 @@ def test_spaces_around_a_class_do_not_count_and_its_name_is_that_of_training() -
 @pytest.mark.parametrize("name", ["label.x", "x=1", "fou_*", "[a]", "'q\"", "Сумки", "🙂", ""])
 def test_a_target_of_any_name(name: str) -> None:
     table = Table(pa.table({name: ["yes=1", "no"] * 9, "x": list(range(18))}), "t.csv")
-    got = open_new(table, Job(target=name or "unnamed"))
+    got = open_new(table, Job(target=(name or "unnamed",)))
     assert got.labels.unique().to_pylist() == ["yes=1", "no"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmodal.errors import ConfigError, TableError
 from xmodal.features.column import FeatureColumn
-from xmodal.splits import SHARES, allocate, carve, folds, given, ties
+from xmodal.splits import SHARES, allocate, by_time, carve, folds, given, ties
 
 
 def texts(words: list[str | None]) -> FeatureColumn:
@@ -74,3 +74,40 @@ def test_split_words_and_carving():
     rows = np.arange(50, 150)
     first, second = carve(np.arange(200), np.zeros(200, int), rows, 0.15, 0)
     assert len(second) == 15 and sorted([*first, *second]) == rows.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@forall(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), min_size=3, max_size=80))
+def test_by_time_the_past_trains_and_ties_stay_together(rows):
+    time, group = np.array(rows, float)[:, 0], np.unique(np.array(rows)[:, 1], return_inverse=True)[1]
+    if len(np.unique(time)) < 3:
+        with pytest.raises(ConfigError, match="three different times"):
+            by_time(time, group)
+        return
+    part, (low, high), moved = by_time(time, np.arange(len(time)))
+    assert low < high and moved == 0 and set(part) == {"train", "val", "test"}
+    assert time[part == "train"].max() < low <= time[part == "val"].min() <= time[part == "val"].max() < high <= time[part == "test"].min()
+    tied, _, moved = by_time(time, group)
+    assert all(len(set(tied[group == g])) == 1 for g in group) and (time[tied == "train"] < low).all()
+    assert moved == (tied != part).sum()
+
+
+@pytest.mark.parametrize(("rows", "rare"), [(555, 5), (200, 3), (40, 4)])
+def test_a_rare_class_is_in_every_part(rows, rare):
+    for seed in range(20):
+        strata = (np.arange(rows) < rare).astype(int)
+        part = allocate(np.arange(rows), strata, SHARES, seed)
+        assert np.bincount(part[strata == 1], minlength=3).min() >= 1
+        assert np.bincount(part) / rows == pytest.approx(SHARES, abs=2.5 / rows)
+
+
+@settings(max_examples=60, deadline=None)
+@forall(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2)), min_size=5, max_size=60), st.integers(2, 5))
+def test_no_fold_is_empty(rows, count):
+    group, stratum = np.array(rows).T
+    if len(np.unique(group)) >= count:
+        assert np.bincount(folds(group, stratum, count, 0), minlength=count).min() >= 1
+
+
+def test_a_patient_with_most_rows_leaves_no_fold_empty():
+    assert np.bincount(folds(np.r_[np.zeros(540, int), 1 + np.arange(60) % 4], np.zeros(600, int), 5, 0)).tolist() == [540, 15, 15, 15, 15]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmodal.batch import Examples, View
 from xmodal.errors import TargetError
-from xmodal.tasks import Classify, Prediction, Regress, class_order
+from xmodal.tasks import Classify, MultiLabel, Prediction, Regress, class_order
 
 VIEWS = (View("main", frozenset()),)
 words = st.lists(st.sampled_from(["a", "b", "10", "9", "多", "", "x=y"]), min_size=2, max_size=30).filter(lambda w: len(set(w)) > 1)
@@ -74,3 +74,44 @@ def test_a_fold_whose_values_are_all_equal_keeps_the_scale():
     task = Regress("t", VIEWS).fit(pa.array([0.0, 1.0, 2.0]))
     assert task.recount(pa.array([1.0, 1.0])).scale == task.scale
     assert task.recount(pa.array([1.0, 3.0])).scale == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["classify", "regress"])
+def test_intervals_cover_what_they_promise(kind):
+    """On 20 seeds of 300 rows that choose and 300 that are scored."""
+    covered = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        x = random.normal(size=600)
+        if kind == "regress":
+            y, score = x + random.normal(size=600) * (1 + np.abs(x)), x
+            task = Regress("t", VIEWS).fit(pa.array(y[:300]))
+        else:
+            z = np.stack([x, -x, 0.5 * x**2], 1)
+            score = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+            y = np.array([random.choice(3, p=p) for p in score])
+            task, score = Classify("t", VIEWS).fit(pa.array([f"c{v}" for v in y])), score**0.5 / (score**0.5).sum(1, keepdims=True)
+        told = task.conformal(y[:300], score[:300], 0.9)
+        inside = told.misfit(y[300:], score[300:]) <= told.most_misfit
+        if kind == "classify":
+            assert (told.sets(score[300:])[np.arange(300), y[300:]] == inside).all()
+        covered.append(inside.mean())
+    assert 0.88 < np.mean(covered) < 0.92
+
+
+def test_too_few_rows_promise_nothing():
+    task = Regress("t", VIEWS).fit(pa.array([0.0, 1.0, 2.0]))
+    assert task.conformal(np.zeros(8), np.ones(8), 0.9).most_misfit == np.inf
+    assert task.conformal(np.zeros(9), np.arange(9.0), 0.9).most_misfit == 8
+    assert task.most_misfit == np.inf
+
+
+def test_labels_pool_as_logits_and_come_back():
+    flags = [pa.array([True, False, None, False, None]), pa.array([False, None, None, True, False])]
+    task = MultiLabel("t", VIEWS).fit(pa.StructArray.from_arrays(flags, names=["", "a.b;c"]))
+    p = np.array([[0.2, 0.6], [0.0, 1.0]])
+    assert task.unpool(task.pool(p)) == pytest.approx(np.array([[0.2, 0.6], [0.2, 0.8]])), "floored at 1 / (3 + 2)"
+    assert task.unpool(task.prior) == pytest.approx([1 / 3, 1 / 3]) and task.classes == ["", "a.b;c"]
+    assert task.decide(np.array([[0.5, 0.4], [0.6, 0.9], [0.1, 0.2]])).tolist() == ["", "|a.b;c", ""]
+    with pytest.raises(TargetError, match="some training rows have and others lack"):
+        MultiLabel("t", VIEWS).fit(pa.StructArray.from_arrays([pa.array([True, True, None])], names=["a"]))

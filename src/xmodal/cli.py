@@ -195,9 +195,12 @@ def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]
     if not values["table"] or not values.get("target"):
         raise typer.BadParameter("give TABLE and --target, or a --config that holds both")
     rows = read_table(Path(values["table"]), values.get("encoding"), values.get("sheet"))
-    target, columns = values["target"], rows.data.column_names
-    if isinstance(target, str) and "=" in target and target not in columns:
-        values["target"], values["kind"] = divide("target", target, columns)
+    columns, asked = rows.data.column_names, [values["target"]] if isinstance(values["target"], str) else list(values["target"])
+    said = [divide("target", t, columns) if "=" in t and t not in columns else (t, values.get("kind")) for t in asked]
+    values["target"] = [name for name, _ in said]
+    if len(kinds := {kind for _, kind in said}) > 1:
+        raise typer.BadParameter("several targets are all of kind multilabel: --target COL=multilabel", param_hint="--target")
+    values["kind"] = kinds.pop()
     for name in (n for n in ("input", "modality", "encoder") if isinstance(values.get(n), list)):
         known = {*columns, *values.get("input", ()), "table", "columns", *(registry("modalities", MODALITIES) if name == "encoder" else ())}
         values[name] = dict(divide(name, v, {v.split("=", 1)[0]} if name == "input" else known) for v in values[name])
@@ -351,11 +354,10 @@ def inspect_table(
 @learns
 def config(table: Any, learner: Any) -> None:
     """Print the complete job that `fit` would run, as TOML: every setting, and how each column is read as a comment."""
-    from xmodal.prepare import open_new
+    from xmodal.prepare import new_task, open_new
 
     opened = open_new(table, learner.job)
-    kind = "regress" if opened.target.modality == "number" else "classify"
-    typer.echo(replace(learner.job, kind=kind).to_toml())
+    typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
     for reading in opened.readings.values():
         typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
 
@@ -379,6 +381,7 @@ def predict(
     model: ModelFolder, *, media_root: Roots,
     table: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="None: a row as JSON on standard input.")] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Also the probability of every class.")] = False,
+    intervals: Annotated[bool, typer.Option("--intervals", help="Also low and high, or the set of classes.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV or Parquet; else standard output.")] = None,
 ) -> None:  # fmt: skip
     """Predict every row of TABLE, in order, beside its id columns; or one row, given and answered as JSON."""
@@ -399,7 +402,7 @@ def predict(
     if proba and classes is None:
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
     row = row_given(sys.stdin.read()) if table is None else {}
-    known = {*learner.job.id, target, *learner.model.readings}
+    known = {*learner.job.roles, target, *learner.model.readings}
     warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
@@ -409,6 +412,7 @@ def predict(
     columns[target] = learner.decide(prediction.score)
     if proba:
         columns |= {f"probability_{c}": prediction.score[:, i] for i, c in enumerate(classes)}
+    columns |= learner.intervals(prediction.score) if intervals else {}
     names = [one.name for one in learner.model.answer.inputs.values()]
     broken = [";".join(n for n, state in zip(names, row, strict=True) if state == State.BROKEN) for row in prediction.state_RM]
     columns |= {"unreadable": broken} if any(broken) else {}  # what a row's answer could not rest on

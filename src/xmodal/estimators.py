@@ -124,9 +124,10 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
         return self._said(X)[:, [(self.learner_.classes or []).index(name) for name in self.names_]]
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each row, [B]."""
-        score = self.predict_proba(X)
-        return np.asarray(self.classes_[score.argmax(1)])
+        """The class that is said of each row, [B]: the likeliest, or by the threshold that the metric asks for."""
+        check_is_fitted(self, "learner_")
+        at = {name: i for i, name in enumerate(self.names_)}
+        return np.asarray(self.classes_[[at[name] for name in self.learner_.decide(self._said(X))]])
 
 
 class CrossModalRegressor(RegressorMixin, CrossModal):  # type: ignore[misc]

@@ -5,7 +5,9 @@ R rows · C classes. A subset of inputs ("view") is an integer, bit m for the m-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,17 +15,72 @@ import numpy as np
 
 from xmodal.answer import Answer, to_bits, to_keys
 from xmodal.batch import Examples
+from xmodal.errors import ConfigError, unknown
 from xmodal.experts.base import Data
+from xmodal.features.column import Fitted
 from xmodal.job import Json, Rows
 from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
 from xmodal.race import Outcome
-from xmodal.tasks import Classify, Regress, Task, labelled
+from xmodal.tasks import Classify, MultiLabel, Regress, Task, labelled
 
 MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the target's units, .01 of its deviation
 MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
 VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
+
+
+WORTH: dict[str, Callable[..., np.ndarray]] = {  # of true and false positives, false and true negatives
+    "f1": lambda tp, fp, fn, tn: 2 * tp / np.maximum(2 * tp + fp + fn, 1e-12),
+    "f1_macro": lambda tp, fp, fn, tn: tp / np.maximum(2 * tp + fp + fn, 1e-12) + tn / np.maximum(2 * tn + fp + fn, 1e-12),
+    "balanced_accuracy": lambda tp, fp, fn, tn: tp / np.maximum(tp + fn, 1e-12) + tn / np.maximum(tn + fp, 1e-12),
+}
+
+
+def threshold(true_R: np.ndarray, p_R: np.ndarray, weight_R: np.ndarray, worth: Callable[..., np.ndarray]) -> float:
+    """From which probability on a row is said to be positive, so that `worth` is greatest: the middle between two of them."""
+    order = np.argsort(-p_R, kind="stable")
+    p, ends = p_R[order], np.flatnonzero(np.r_[np.diff(p_R[order]) < 0, len(p_R) > 0])
+    tp, fp = (np.r_[0.0, np.cumsum(weight_R[order] * t[order])[ends]] for t in (true_R, ~true_R))
+    best = int(np.argmax(worth(tp, fp, tp[-1] - tp, fp[-1] - fp)))
+    edges = np.r_[1.0 + 1e-9, p[ends], 0.0]
+    return float((edges[best] + edges[best + 1]) / 2)
+
+
+def costs(task: Task, text: str) -> list[list[float]]:
+    """[true][said]; what isn't named costs 1 where it is wrong, 0 where it is right. Raises ConfigError."""
+    if not isinstance(task, Classify):
+        raise ConfigError("a target of classes for --cost", f"{task.name!r} of kind {task.kind}", "leave --cost out")
+    try:
+        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        rows = [(t, s, c) for t, said in found.items() for s, c in said.items()]
+    except (ValueError, AttributeError) as e:
+        raise ConfigError('what mistakes cost, as {"TRUE": {"SAID": COST}}', repr(text), "mend --cost") from e
+    matrix = (1 - np.eye(task.width)).tolist()
+    for t, s, c in rows:
+        for name in (t, s):
+            if name not in task.classes:
+                raise unknown("class", name, task.classes)
+        if isinstance(c, bool) or not isinstance(c, (int, float)) or not 0 <= c < np.inf:
+            raise ConfigError("costs of 0 and more", f"{c!r} for {t!r} said to be {s!r}", "mend --cost")
+        matrix[task.classes.index(t)][task.classes.index(s)] = float(c)
+    return matrix
+
+
+def asked(task: Task, positive: str | None, cost: str | None) -> Task:
+    """The task with the positive class and the costs that are asked for. Raises ConfigError."""
+    config = dict(task.config)
+    if positive is not None:
+        if not isinstance(task, Classify) or task.width != 2:
+            raise ConfigError(
+                "a target of two classes for --positive", f"{task.name!r} of {task.width}, {task.kind}", "leave --positive out"
+            )
+        if positive not in task.classes:
+            raise unknown("class", positive, task.classes)
+        config["positive"] = positive
+    if cost is not None:
+        config["decision"] = {"cost": costs(task, cost)}
+    return replace(task, fitted=Fitted(config))
 
 
 @dataclass(frozen=True)
@@ -74,6 +131,7 @@ class Judge:
     groups_B: np.ndarray  # what is drawn together, of the whole table
     rows: Rows
     seed: int
+    coverage: float = 0.9
 
     @cached_property
     def keep_R(self) -> np.ndarray:
@@ -82,7 +140,7 @@ class Judge:
 
     @cached_property
     def y_R(self) -> np.ndarray:
-        """Of the labelled: class indices (-1: never seen in training), or values in the target's units."""
+        """Of the labelled: class indices (-1: never seen in training), labels (-1: unlabelled), or values in the target's units."""
         y_R = labelled(self.examples)[0][self.rows][self.keep_R]
         return np.asarray(self.task.unpool(y_R[:, None]) if isinstance(self.task, Regress) else y_R.astype(int))
 
@@ -91,10 +149,35 @@ class Judge:
         """The whole sample once, then the draws."""
         return draw_weights(self.groups_B[self.rows][self.keep_R], self.seed)
 
+    @cached_property
+    def share_R(self) -> np.ndarray:
+        """How much each labelled row counts; the mean is 1."""
+        weight_R = self.examples.weight_R.numpy()[self.rows][self.keep_R]
+        return np.asarray(weight_R / max(float(weight_R.mean()), 1e-12)) if len(weight_R) else weight_R
+
     def draws(self, name: str, score: np.ndarray) -> np.ndarray:
         """The metric in every draw, the whole sample first, [1 + W]."""
-        positive = self.task.positive if isinstance(self.task, Classify) else 0
-        return drawn(name, self.y_R, score[self.keep_R], positive, self.weight_WR)
+        score, weight_WR = score[self.keep_R], self.weight_WR if name == "ece" else self.weight_WR * self.share_R
+        if not isinstance(self.task, Classify):
+            return drawn(name, self.y_R, score, 0, weight_WR)
+        return drawn(name, self.y_R, score, self.task.positive, weight_WR, self.task.guess(score))
+
+    def settled(self, score: np.ndarray, metric: str) -> Task:
+        """The task with what these rows, which nothing learnt from, decide: of two classes the threshold of the positive one, for
+        a metric in WORTH or for what mistakes cost; and the misfit for intervals."""
+        task, y_R, score = self.task, self.y_R, score[self.keep_R]
+        cost = task.config.get("decision", {}).get("cost")
+        if isinstance(task, Classify) and task.width == 2 and (metric in WORTH or cost):
+            at = task.positive
+            one = np.array(cost or [[0, 1], [1, 0]], float)[[at, 1 - at]][:, [at, 1 - at]]  # the positive class first
+            own = lambda tp, fp, fn, tn: -(one[0, 0] * tp + one[1, 0] * fp + one[0, 1] * fn + one[1, 1] * tn)  # noqa: E731
+            worth = own if cost else WORTH[metric]
+            decision = {
+                "threshold": threshold(y_R == at, score[:, at], self.share_R, worth),
+                **({"cost": cost} if cost else {"metric": metric}),
+            }
+            task = replace(task, fitted=Fitted({**task.config, "decision": decision}))
+        return task if isinstance(task, MultiLabel) else task.conformal(y_R, score, self.coverage)
 
     def measured(self, score: np.ndarray, names: Sequence[str] = ()) -> dict[str, Json]:
         """`metrics` and `ci95` of a score [R, …]."""
@@ -144,8 +227,17 @@ class Judge:
         notes: list[Json] = [*warnings, *([f"undefined on these rows: {', '.join(undefined)}"] if undefined else [])]
         target: dict[str, Json] = {"task": self.task.kind, "n": int(self.keep_R.sum()), **found}
         if isinstance(self.task, Classify) and self.task.width == 2:
-            target["positive"] = self.task.classes[self.task.positive]
+            true_R = self.y_R == self.task.positive
+            target |= {"positive": self.task.classes[self.task.positive], "base_rate": float(true_R.mean()) if len(true_R) else None}
+        if isinstance(self.task, MultiLabel):
+            counts = zip(self.task.classes, (self.y_R >= 0).sum(0).tolist(), (self.y_R == 1).sum(0).tolist(), strict=True)
+            target["labels"] = {name: {"n": n, "positive": k} for name, n, k in counts}
         return {"rows": len(self.rows), "part": part, "targets": {self.task.name: target}, "warnings": notes}
+
+    def covered(self, score: np.ndarray) -> float | None:
+        """The share of the labelled rows whose interval or set of classes holds the truth."""
+        right_R = self.task.misfit(self.y_R, score[self.keep_R]) <= self.task.most_misfit
+        return float(right_R.mean()) if len(right_R) else None
 
     def below(self, outcome: Outcome) -> list[str]:
         """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
@@ -160,7 +252,7 @@ class Judge:
         """The measured part of report.json: the answer, every expert, the weights, the verdict, the subsets. The judge's
         rows are the test part; what the fit chose by is measured beside it."""
         answer, full = outcome.answer, outcome.answer.full
-        names = (self.metric, "log_loss" if self.task.kind == "classify" else "root_mean_squared_error")
+        names = (self.metric, "root_mean_squared_error" if self.task.kind == "regress" else "log_loss")
         scored, held = replace(self, rows=outcome.rows), Held.of(outcome, data, self.rows)
         unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
         chosen = unpool(answer.pool.add(outcome.scores, full))
@@ -182,7 +274,18 @@ class Judge:
             said["test"] = self.measured(held.score[full], names)
         of = ("test", self, held.score[full]) if self.keep_R.any() else ("validation", scored, chosen)
         details: dict[str, Json] = {"part": of[0], "rows": int(of[1].keep_R.sum()), **of[1].details(of[2])}
-        return {"metric": self.metric, "answer": dict(said), "experts": experts, **self.comparison(held, [answer]), "details": details}
+        if isinstance(answer.task, Classify) and "decision" in answer.task.config:
+            said["decision"] = {"positive": answer.task.classes[answer.task.positive], **answer.task.config["decision"]}
+        if "conformal" in answer.task.config:
+            said["intervals"] = {**answer.task.config["conformal"], "test_coverage": self.covered(held.score[full])}
+        return {
+            "metric": self.metric,
+            **{n: said.pop(n) for n in ("decision", "intervals") if n in said},
+            "answer": dict(said),
+            "experts": experts,
+            **self.comparison(held, [answer]),
+            "details": details,
+        }
 
     def details(self, score: np.ndarray) -> dict[str, Json]:
         """Where the answer errs. `calibration`: bins of equal count, each [mean of what was said, mean of what came, rows];
@@ -191,7 +294,8 @@ class Judge:
         said of the truth."""
         said_R, y_R, rows_R = score[self.keep_R], self.y_R, self.rows[self.keep_R]
         if isinstance(self.task, Classify):
-            guess_R, x_R = said_R.argmax(1), said_R.max(1)
+            guess_R = self.task.guess(said_R)
+            x_R = said_R[np.arange(len(said_R)), guess_R]
             right_R, told_R = guess_R == y_R, np.array(self.task.classes, object)[guess_R]
             came_R, error_R = right_R.astype(float), 1 - np.where(y_R >= 0, said_R[np.arange(len(y_R)), y_R], 0.0)
             found = confusion(y_R, guess_R, self.task.classes)

@@ -105,6 +105,8 @@ def gaps(columns: Sequence[Mapping[str, Any]], rows: int) -> Iterator[Finding]:
 def copies(ready: Ready) -> Iterator[Finding]:
     """Plain and text columns that give the target away."""
     labels = ready.labels.take(pa.array(ready.known))
+    if ready.task.kind == "multilabel":
+        labels = pa.array(map(str, labels.to_pylist()), pa.string())
     for name, reading in ready.opened.readings.items():
         words = ready.opened.column(name)
         if words is None or not any(name in i.columns and i.modality in ("table", "text") for i in ready.opened.inputs.values()):
@@ -133,7 +135,7 @@ def twins(ready: Ready) -> Iterator[Finding]:
     for row, values in enumerate(zip(*cells, strict=True)):
         rows_of[values].append(row)
     equal = [rows for rows in rows_of.values() if len(rows) > 1]
-    labels = ready.labels.to_pylist()
+    labels = [str(v) for v in ready.labels.to_pylist()]  # of several labels, a dict
     if equal:
         other = sum(len({labels[r] for r in rows}) > 1 for rows in equal)
         says = f"{sum(map(len, equal))} rows are equal in all inputs to another row; {other} groups of them differ in the target"
@@ -178,7 +180,7 @@ def groups(ready: Ready, learner: Learner) -> Iterator[Finding]:
     for name in opened.table.data.column_names if group is None else ():
         words = opened.column(name)
         kinds = 0 if words is None else len(words.unique())
-        if NAMES_GROUP.fullmatch(name) and 1 < kinds <= 0.8 * len(ready.labels) and name not in (job.target, job.split, *job.ignore):
+        if NAMES_GROUP.fullmatch(name) and 1 < kinds <= 0.8 * len(ready.labels) and name not in (*job.target, job.split, *job.ignore):
             says = f"{name!r} holds {kinds} different values in {len(ready.labels)} rows and is named as groups are"
             yield Finding("groups", "warn", says, f"if rows of one value belong together: --group {name}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -102,10 +103,14 @@ class Job:
 
     table: str | None = None  # a path; what else a fit reads isn't kept
     out: str = "model"
-    target: str | None = role(None, "COL[=KIND]", "Column to learn; KIND: classify or regress.")
+    target: tuple[str, ...] = role(
+        (), "COL[=KIND]", "Column to learn; KIND: classify, regress or multilabel (which may be several columns)."
+    )
     kind: str | None = None  # None: decided from the column and said
     id: tuple[str, ...] = role((), "COL", "Names a row; never an input.")
     group: str | None = role(None, "COL", "Rows with equal values are never divided.")
+    time: str | None = role(None, "COL", "Without --split, later rows test; never an input.")
+    weight: str | None = role(None, "COL", "How much a row counts, in learning and in metrics; never an input.")
     split: str | None = role(None, "COL", "Says train, val or test.")
     use: tuple[str, ...] = role((), "COL", "Only these columns are inputs.")
     ignore: tuple[str, ...] = role((), "COL", "Not an input.")
@@ -115,6 +120,9 @@ class Job:
     fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
     head: str | None = role(None, "NAME", "Of those networks; else the usual one of the task.")
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
+    positive: str | None = role(None, "CLASS", "Of two classes; else the rarer.")
+    cost: str | None = role(None, "JSON|TOML", "What mistakes cost: {true: {said: cost}}; decides instead of the likeliest class.")
+    coverage: float = role(0.9, "SHARE", "Of intervals and sets of classes.")
     media_root: tuple[str, ...] = role((), "DIR", "Folder, zip or tar file where media lie; else beside the table.")
     encoding: str | None = role(None, "NAME", "Of text that is neither UTF-8 nor marked.")
     sheet: str | None = role(None, "NAME", "Of a workbook that has several.")
@@ -124,6 +132,11 @@ class Job:
     device: str = role("auto", "auto|cpu|cuda", "Where networks are trained.")
     examples: bool = role(True, None, "Keep a few rows, with thumbnails, for the report; else no cell is kept.")
     training: Recipes = Recipes()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Columns that are no inputs."""
+        return tuple(n for n in (*self.target, *self.id, self.group, self.time, self.weight, self.split) if n is not None)
 
     def to_json(self) -> dict[str, Json]:
         """Plain values, all of them."""
@@ -139,9 +152,14 @@ class Job:
         shared = {name: training.pop(name) for name in every & training.keys()}
         if shared:
             training |= {kind: shared | training.get(kind, {}) for kind in ("descriptor", "raw", "correction")}
-        job = changed(cls(), {**values, "training": training})
+        if isinstance(values.get("cost"), Mapping):
+            values = {**values, "cost": json.dumps(values["cost"])}
+        target = {"target": [values["target"]]} if isinstance(values.get("target"), str) else {"target": values.get("target") or []}
+        job = changed(cls(), {**values, **target, "training": training})
         if not 0 <= job.seed < 2**32:
             raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
+        if not 0.5 <= job.coverage < 1:
+            raise ConfigError("a coverage from 0.5 to below 1", str(job.coverage), "give another --coverage")
         if job.ship not in ("answer", "fusion"):
             raise unknown("ship", job.ship, ("answer", "fusion"))
         seconds_of(job.time_limit)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from xmodal import __version__, artefact, prepare, splits
 from xmodal.errors import ConfigError, TargetError
-from xmodal.evaluate import Held, Judge
+from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.features import Counts, build_row
@@ -34,10 +34,10 @@ from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
 from xmodal.table import read_table
-from xmodal.tasks import Classify, Prediction, Task
+from xmodal.tasks import Classify, MultiLabel, Prediction, Task
 
 BLOCK = 20_000  # rows that are predicted at once
-PLURAL = ("id", "use", "ignore", "media_root")
+PLURAL = ("target", "id", "use", "ignore", "media_root")
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -56,6 +56,7 @@ class Ready:
     data: TableData
     counts: Counts
     labels: pa.Array
+    weights: np.ndarray
     known: Rows  # labelled rows
     parts: np.ndarray | None  # as the split column says
     task: Task  # fitted on all rows that may be learnt from
@@ -95,6 +96,8 @@ class Learner:
         skipped: list[str] = []
         ready = self.ready(source, progress, began + limit / 2, skipped)
         parts, notes = ready.parts, ready.opened.notes
+        if parts is None and self.job.time is not None:
+            parts = prepare.by_time(ready.opened, self.job, ready.groups)
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
         train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
@@ -106,9 +109,13 @@ class Learner:
         outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, skipped, self.journal)
         if skipped:
             notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(skipped)}")
-        task = outcome.answer.task
+        scored = self._judge(outcome.answer.task, data, outcome.rows, ready.groups)
+        score = outcome.answer.task.unpool(outcome.answer.pool.add(outcome.scores, outcome.answer.full))
+        task = scored.settled(score, scored.metric)
+        answer = replace(outcome.answer, task=task)
+        outcome = replace(outcome, answer=answer, pooled=answer if outcome.pooled is outcome.answer else outcome.pooled)
         if len(ready.known) < len(ready.labels):
-            notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label: nothing is learnt from them")
+            notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label or weight 0: nothing is learnt from them")
         if self.job.ship == "fusion":
             notes.extend(self._judge(task, data, outcome.rows, ready.groups).below(outcome))
         measured = self._judge(task, data, test, ready.groups).summary(outcome, data)
@@ -137,6 +144,9 @@ class Learner:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
         limit, began, skipped = seconds_of(self.job.time_limit), time.monotonic(), list[str]()
+        if self.job.time is not None:
+            do = "use fit, whose test part is the latest rows, or leave --time out"
+            raise ConfigError("no --time for crossval", "folds in which the future would train the past", do)
         ready = self.ready(source, progress, began + limit / 2, skipped)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
@@ -154,9 +164,11 @@ class Learner:
         if skipped:
             ready.opened.notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(dict.fromkeys(skipped))}")
         whole = Held.stitched(held)
-        judge = self._judge(ready.task, prepare.asking(ready.data, ready.task, ready.labels, self.job.seed), whole.rows, ready.groups)
+        judge = self._judge(
+            ready.task, prepare.asking(ready.data, ready.task, ready.labels, ready.weights, self.job.seed), whole.rows, ready.groups
+        )
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
-        return Shown(found | judge.comparison(whole, answers))
+        return Shown(found | {"folds": np.bincount(fold, minlength=folds).tolist()} | judge.comparison(whole, answers))
 
     @property
     def model(self) -> artefact.Model:
@@ -167,9 +179,9 @@ class Learner:
 
     @property
     def classes(self) -> list[str] | None:
-        """Class names in the order of the probabilities; None for a regression."""
+        """Class names, or labels, in the order of the probabilities; None for a regression."""
         task = self.model.answer.task
-        return task.classes if isinstance(task, Classify) else None
+        return task.classes if isinstance(task, (Classify, MultiLabel)) else None
 
     def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
@@ -199,8 +211,18 @@ class Learner:
         return self.predictions(source)[0].score
 
     def decide(self, score: np.ndarray) -> np.ndarray:
-        """Class names or values of scores."""
-        return score if self.classes is None else np.array(self.classes, object)[score.argmax(1)]
+        """Class names, labels joined, or values."""
+        return self.model.answer.task.decide(score)
+
+    def intervals(self, score: np.ndarray) -> dict[str, np.ndarray]:
+        """`low` and `high` of values, or the `set` of classes, that hold the truth of `coverage` of unseen rows. Raises ConfigError
+        for labels, and where the fit had too few rows to say."""
+        task = self.model.answer.task
+        if not np.isfinite(most := task.most_misfit):
+            raise ConfigError("intervals", f"none: kind {task.kind}, or too few rows at fit", "fit on more rows, or leave --intervals out")
+        if isinstance(task, Classify):
+            return {"set": np.array([";".join(np.array(task.classes)[there]) for there in task.sets(score)], object)}
+        return {"low": score - most, "high": score + most}
 
     def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:
         """Every metric with its interval over the labelled rows, all or those of one part of the split."""
@@ -255,13 +277,15 @@ class Learner:
         and their names appended to `skipped`; what was extracted of them stays in the store. Raises ConfigError where no input is left."""
         opened = prepare.open_new(source, self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)
-        known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False))
+        weights = prepare.weights_of(opened, self.job)
+        known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False) & (weights > 0))
         learn = known if parts is None else known[parts[known] != "test"]
         if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
         device_of(self.job.device)
         task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
         check_names(self.job, task, opened.inputs)
+        task = asked(task, self.job.positive, self.job.cost)
         main_metric(task.kind, task.width, self.job.metric)
         late: list[str] = []
 
@@ -281,17 +305,17 @@ class Learner:
                 if not opened.inputs:
                     do = "run it again, it goes on from there, or give a longer --time-limit"
                     raise ConfigError("features within half the time limit", f"{late[1]} of input {late[0]!r}", do) from None
-                task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
+                task = asked(prepare.new_task(opened).fit(labels.take(pa.array(learn))), self.job.positive, self.job.cost)
         groups = prepare.ties_of(opened, data, self.job)
         data = replace(data, private=not self.job.examples)
-        return Ready(opened, data, counts, labels, known, parts, task, groups, prepare.strata_of(task, labels))
+        return Ready(opened, data, counts, labels, weights, known, parts, task, groups, prepare.strata_of(task, labels))
 
     def _race(
         self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress, until: float = math.inf,
         skipped: list[str] | None = None, journal: Journal | None = None,
     ) -> tuple[Outcome, TableData]:  # fmt: skip
         task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
-        data = prepare.asking(ready.data, task, ready.labels, self.job.seed)
+        data = prepare.asking(ready.data, task, ready.labels, ready.weights, self.job.seed)
         budget = Budget(device=device_of(self.job.device))
         race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
         race.until, race.skipped, race.journal = until, [] if skipped is None else skipped, journal or Journal()
@@ -299,13 +323,13 @@ class Learner:
 
     def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> Judge:
         metric = main_metric(task.kind, task.width, self.job.metric)
-        return Judge(task, metric, data.examples[task.name], groups, rows, self.job.seed)
+        return Judge(task, metric, data.examples[task.name], groups, rows, self.job.seed, self.job.coverage)
 
     def _again(self, source: Any, progress: Progress) -> tuple[prepare.Opened, TableData]:
         model = self.model
         opened = prepare.open_again(source, self.job, model.readings, model.target, model.answer.inputs)
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
-        return opened, prepare.asking(data, model.answer.task, opened.labels, self.job.seed)
+        return opened, prepare.asking(data, model.answer.task, opened.labels, prepare.weights_of(opened, self.job), self.job.seed)
 
     def _part(self, opened: prepare.Opened, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""

@@ -6,7 +6,7 @@ R rows · C classes · W bootstrap draws. A draw is a weight a row, so that one 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn import metrics as sk
@@ -19,13 +19,14 @@ CLASSIFY = (
     "accuracy", "balanced_accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted", "roc_auc",
     "average_precision", "log_loss", "ece",
 )  # fmt: skip
+MULTILABEL = ("f1_micro", "f1_macro", "mean_average_precision", "roc_auc", "log_loss")
 REGRESS = ("r2", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error")
 
 
 def metric_names(kind: str, classes: int) -> tuple[str, ...]:
     """The metrics of a task; f1, precision and recall of the positive class exist for two classes only."""
-    if kind == "regress":
-        return REGRESS
+    if kind != "classify":
+        return REGRESS if kind == "regress" else MULTILABEL
     positive = ("f1", "precision", "recall", "average_precision")
     return CLASSIFY if classes == 2 else tuple(n for n in CLASSIFY if n not in positive)
 
@@ -35,13 +36,16 @@ def main_metric(kind: str, classes: int, asked: str | None) -> str:
     names = metric_names(kind, classes)
     if asked is not None and asked not in names:
         raise unknown("metric", asked, names)
-    return asked or ("r2" if kind == "regress" else "roc_auc" if classes == 2 else "accuracy")
+    return asked or {"regress": "r2", "multilabel": "mean_average_precision"}.get(kind, "roc_auc" if classes == 2 else "accuracy")
 
 
-def classification_metrics(y_R: np.ndarray, p_RC: np.ndarray, positive: int, names: tuple[str, ...] = ()) -> dict[str, float | None]:
-    """`y_R` holds class indices, -1 a class that training never saw (wrong whatever is said). Undefined: None."""
+def classification_metrics(
+    y_R: np.ndarray, p_RC: np.ndarray, positive: int, names: tuple[str, ...] = (), guess_R: np.ndarray | None = None
+) -> dict[str, float | None]:
+    """`y_R` holds class indices, -1 a class that training never saw (wrong whatever is said). `guess_R`: what is said, else the
+    likeliest. Undefined: None."""
     classes = p_RC.shape[1]
-    guess_R = p_RC.argmax(1)
+    guess_R = p_RC.argmax(1) if guess_R is None else guess_R
     hit = {"labels": [positive], "average": "macro", "zero_division": 0.0}
     true_R = y_R == positive
 
@@ -65,6 +69,54 @@ def classification_metrics(y_R: np.ndarray, p_RC: np.ndarray, positive: int, nam
         "ece": lambda: ece(y_R, p_RC),
     }
     return evaluate_all(found, names or metric_names("classify", classes), len(y_R))
+
+
+def label_metrics(y_RL: np.ndarray, p_RL: np.ndarray, names: tuple[str, ...] = MULTILABEL) -> dict[str, float | None]:
+    """`y_RL`: 1, 0, or -1 unlabelled, which is left out. Means over labels are over those that have both. Undefined: None."""
+    once = np.ones((1, len(y_RL)), np.float32)
+    found = drawn_labels(y_RL, p_RL, once) if len(y_RL) else {}
+    values = {n: float(found[n]()[0]) if n in found else None for n in names}
+    return {n: None if v is None or not np.isfinite(v) else v for n, v in values.items()}
+
+
+def drawn_labels(y_RL: np.ndarray, p_RL: np.ndarray, weight_WR: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """Metrics of labels in every draw, [W] each."""
+    known_RL = y_RL >= 0
+
+    def macro(one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """The mean over the labels where it is defined."""
+        each = np.stack([one(y[k] == 1, p[k], weight_WR[:, k]) if k.any() else np.full(len(weight_WR), np.nan)
+                         for y, p, k in zip(y_RL.T, p_RL.T, known_RL.T, strict=True)])  # fmt: skip
+        count_W = np.isfinite(each).sum(0)
+        return np.asarray(np.nansum(each, 0) / np.where(count_W, count_W, np.nan))
+
+    def f1(hit: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """From true positives and from those said plus those true."""
+        return np.asarray(2 * hit / np.where(said > 0, said, np.nan))
+
+    true_RL, said_RL = y_RL == 1, (p_RL >= 0.5) & known_RL
+    loss_RL = np.where(known_RL, -np.log(np.clip(np.where(true_RL, p_RL, 1 - p_RL), 1e-15, 1)), 0.0)
+
+    def sums(x_RL: np.ndarray) -> np.ndarray:
+        return np.asarray(weight_WR @ x_RL.sum(1, dtype=np.float64))
+
+    return {
+        "f1_micro": lambda: f1(sums(true_RL & said_RL), sums(true_RL) + sums(said_RL)),
+        "f1_macro": lambda: macro(lambda t, p, w: f1(w @ (t & (p >= 0.5)), w @ t + w @ (p >= 0.5))),
+        "mean_average_precision": lambda: macro(drawn_precision),
+        "roc_auc": lambda: macro(drawn_auc),
+        "log_loss": lambda: sums(loss_RL) / np.maximum(sums(known_RL), 1e-12),
+    }
+
+
+def drawn_precision(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
+    """Weighted average precision of every draw, [W]: the precision at each score, weighed by the recall that it adds."""
+    order = np.argsort(-score_R, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score_R[order]) < 0])
+    w = weight_WR[:, order].astype(np.float64)
+    up, both = np.add.reduceat(w * true_R[order], starts, axis=1), np.add.reduceat(w, starts, axis=1)
+    precision = np.cumsum(up, 1) / np.maximum(np.cumsum(both, 1), 1e-12)
+    return np.asarray((precision * up).sum(1) / np.where(up.sum(1) > 0, up.sum(1), np.nan))
 
 
 def regression_metrics(y_R: np.ndarray, value_R: np.ndarray, names: tuple[str, ...] = REGRESS) -> dict[str, float | None]:
@@ -128,9 +180,15 @@ def drawn_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) ->
     return np.asarray(((below + down / 2) * up).sum(1) / np.where(pairs > 0, pairs, np.nan))
 
 
-def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_WR: np.ndarray) -> np.ndarray:
-    """The metric in every draw, [W]; NaN where undefined. Metrics without a weighted form come from 200 draws."""
+def drawn(
+    name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_WR: np.ndarray, guess_R: np.ndarray | None = None
+) -> np.ndarray:
+    """The metric in every draw, [W]; NaN where undefined. `guess_R`: the class said, else the likeliest. ece comes from 200 draws
+    of whole rows, whatever they weigh."""
+    if y_R.ndim == 2:
+        return drawn_labels(y_R, score, weight_WR)[name]()
     total_W, centred_R = weight_WR.sum(1, dtype=float), y_R - y_R.mean()
+    said_R = score.argmax(1) if guess_R is None and score.ndim == 2 else guess_R
 
     def mean(value_R: np.ndarray) -> np.ndarray:
         return np.asarray((weight_WR @ value_R.astype(np.float64)) / total_W)
@@ -147,8 +205,32 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
         count_W = np.isfinite(each).sum(0)
         return np.asarray(np.nansum(each, 0) / np.where(count_W, count_W, np.nan))
 
+    def by_class(of: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], only: Sequence[int] = ()) -> np.ndarray:
+        """What `of` makes of the weights of hits, true and said rows of each class, [W, C]; NaN where there is nothing to say."""
+        each = [of(weight_WR @ ((y_R == c) & (said_R == c)), weight_WR @ (y_R == c), weight_WR @ (said_R == c))
+                for c in only or np.unique(np.r_[y_R, said_R])]  # fmt: skip
+        return np.stack(each, 1).astype(np.float64)
+
+    def ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+        return np.asarray(up / np.where(down > 0, down, np.nan))
+
+    def over(each_WC: np.ndarray) -> np.ndarray:
+        """The mean over the classes that a draw has."""
+        count_W = np.isfinite(each_WC).sum(1)
+        return np.asarray(np.nansum(each_WC, 1) / np.where(count_W, count_W, np.nan))
+
     forms: dict[str, Callable[[], np.ndarray]] = {
-        "accuracy": lambda: mean(score.argmax(1) == y_R),
+        "accuracy": lambda: mean(np.asarray(said_R == y_R)),
+        "balanced_accuracy": lambda: over(by_class(lambda h, t, s: ratio(h, t))),
+        "f1": lambda: by_class(lambda h, t, s: np.nan_to_num(ratio(2 * h, t + s)), [positive])[:, 0],
+        "precision": lambda: by_class(lambda h, t, s: np.nan_to_num(ratio(h, s)), [positive])[:, 0],
+        "recall": lambda: by_class(lambda h, t, s: ratio(h, t), [positive])[:, 0],
+        "f1_macro": lambda: over(by_class(lambda h, t, s: ratio(2 * h, t + s))),
+        "f1_weighted": lambda: by_class(lambda h, t, s: t * np.nan_to_num(ratio(2 * h, t + s))).sum(1) / total_W,
+        "average_precision": lambda: drawn_precision(y_R == positive, score[:, positive], weight_WR),
+        "mean_absolute_percentage_error": lambda: (
+            np.full(len(weight_WR), np.nan) if (y_R == 0).any() else mean(np.abs((y_R - score) / y_R))
+        ),
         "log_loss": lambda: mean(-log_likelihood(y_R, score)) if (y_R >= 0).all() else np.full(len(weight_WR), np.nan),
         "roc_auc": auc,
         "r2": lambda: 1 - mean((y_R - score) ** 2) / variance(),
@@ -158,12 +240,7 @@ def drawn(name: str, y_R: np.ndarray, score: np.ndarray, positive: int, weight_W
     if name in forms:
         return forms[name]()
     taken = [np.repeat(np.arange(len(y_R)), w.astype(int)) for w in weight_WR[:201]]
-    one = [
-        regression_metrics(y_R[r], score[r], (name,))[name] if score.ndim == 1
-        else classification_metrics(y_R[r], score[r], positive, (name,))[name]
-        for r in taken
-    ]  # fmt: skip
-    return np.array([np.nan if v is None else v for v in one])
+    return np.array([ece(y_R[r], score[r]) if len(r) else np.nan for r in taken])
 
 
 def interval(values_W: np.ndarray) -> list[float | None]:

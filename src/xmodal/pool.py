@@ -38,6 +38,31 @@ def square_loss(y_Q: np.ndarray) -> Loss:
     return lambda z_QC: ((z_QC[:, 0] - y_Q) ** 2, 2 * (z_QC - y_Q[:, None]))
 
 
+def label_loss(y_QL: np.ndarray) -> Loss:
+    """Mean binary log-loss of the logits z over a row's labelled labels (-1: not)."""
+    known_QL = (y_QL >= 0) / np.maximum((y_QL >= 0).sum(1, keepdims=True), 1)
+
+    def loss(z_QL: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        loss_QL = np.logaddexp(0, z_QL) - np.maximum(y_QL, 0) * z_QL
+        return (known_QL * loss_QL).sum(1), known_QL * (1 / (1 + np.exp(-np.clip(z_QL, -500, 500))) - y_QL)
+
+    return loss
+
+
+def weighted(loss: Loss, weight_Q: np.ndarray) -> Loss:
+    """Rows that count differently: their mean weight is 1."""
+    share_Q = weight_Q / max(float(weight_Q.mean()), 1e-12) if len(weight_Q) else weight_Q
+
+    def scaled(z_QC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        loss_Q, slope_QC = loss(z_QC)
+        return loss_Q * share_Q, slope_QC * share_Q[:, None]
+
+    return scaled
+
+
+LOSSES: dict[str, Callable[[np.ndarray], Loss]] = {"classify": softmax_loss, "regress": square_loss, "multilabel": label_loss}
+
+
 def popcount(bits: np.ndarray) -> np.ndarray:
     """How many inputs each set holds."""
     return np.bitwise_count(bits.astype(np.uint64)).astype(np.int64)

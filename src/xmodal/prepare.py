@@ -5,6 +5,7 @@ R rows · M inputs
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import platform
@@ -15,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from xmodal import splits
 from xmodal.batch import Examples, View
@@ -35,11 +37,12 @@ from xmodal.modality import readings as read_columns
 from xmodal.modality.plain import Measure
 from xmodal.modality.text import counts as name_counts
 from xmodal.table import GAPS, Reading, Table, canonical, read_table
-from xmodal.table.reading import spaced, spelled
-from xmodal.tasks import TASKS, Classify, Task
+from xmodal.table.reading import spaced, spelled, text_of
+from xmodal.tasks import MARKS, TASKS, Classify, MultiLabel, Task, class_order
 
 PART = 20_000  # rows whose cells are Python objects at once
 MOST = 0.3  # of the rows: more are not tied by equal media or texts
+FLAGS = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}  # of a label's own column
 CLASSES = 20  # a target of so few different whole numbers that repeat is classes
 
 
@@ -62,6 +65,8 @@ class Opened:
     @property
     def labels(self) -> pa.Array:
         """The target of every row; null where a row is unlabelled or has no such column."""
+        if self.target.modality == "labels":
+            return labels_of(self.table, self.target)
         if self.target.column not in self.table.data.column_names:
             return pa.nulls(self.rows, pa.string())
         values = self.target.parse(self.table.data[self.target.column])[0].combine_chunks()
@@ -76,8 +81,8 @@ def open_new(source: Any, job: Job) -> Opened:
     """A table to learn from. Every reading is decided here, once."""
     table = read_table(source, job.encoding, job.sheet)
     names = table.data.column_names
-    for role in (*job.id, job.group, job.split, *job.use, *job.ignore):
-        if role is not None and role not in names:
+    for role in (*job.roles, *job.use, *job.ignore):
+        if role not in names:
             raise unknown("column", role, names)
     target, notes = read_target(table, job)
     media = media_of(job, table.source)
@@ -93,6 +98,10 @@ def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: R
     table = read_table(source, job.encoding, job.sheet)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
+    if "mark" in target.options and target.column in table.data.column_names:
+        said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, target.options["mark"]) or ()}  # type: ignore[arg-type]
+        strange = sorted(said - set(target.options["labels"]))  # type: ignore[arg-type]
+        notes += [f"labels that the fit never saw don't count: {', '.join(map(repr, strange[:5]))}"] if strange else []
     return Opened(table, media_of(job, table.source), readings, target, inputs, [*table.notes, *notes])
 
 
@@ -104,45 +113,111 @@ def media_of(job: Job, source: str) -> Media:
 
 def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     """How the target is read, decided once from the whole column. Raises TargetError where it says nothing."""
-    if job.target is None:
+    if not job.target:
         raise TargetError("a target", "none", "name the column to learn with --target")
-    if job.target not in table.data.column_names:
-        raise unknown("column", job.target, table.data.column_names)
     if job.kind is not None and job.kind not in TASKS:
         raise unknown("task", job.kind, TASKS)
-    count = name_counts(table.data[job.target])
+    if len(job.target) > 1 and job.kind != "multilabel":
+        do = "say --target COL=multilabel for each, or learn them one by one"
+        raise TargetError("one target, or several of kind multilabel", ", ".join(map(repr, job.target)), do)
+    if job.kind == "multilabel":
+        return read_labels(table, job.target)
+    (target,) = job.target
+    count = name_counts(table.data[target])
     if not count:
-        raise TargetError(f"labels in column {job.target!r}", "only empty cells", "choose another target")
-    guess = Measure("number").read(table.data[job.target])
+        raise TargetError(f"labels in column {target!r}", "only empty cells", "choose another target")
+    guess = Measure("number").read(table.data[target])
     options: dict[str, Json] = {**(guess.reading.options if guess else {}), "gaps": []}
-    number = Reading(job.target, "number", options)
+    number = Reading(target, "number", options)
     values = {v: number.cell(v)[0] for v in count}
     tokens = [v for v in count if v.strip().lower() in GAPS]
-    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[job.target].type)
+    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[target].type)
     few = len(count) <= CLASSES and len(count) < count.total() and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
     kind, notes = job.kind, []
     if kind is None:
         kind = "classify" if not numbers or few else "regress"
         if kind == "classify" and numbers:
-            notes.append(f"target {job.target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
+            notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
                          + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
-                         + f"; --target {job.target}=regress reads numbers")  # fmt: skip
+                         + f"; --target {target}=regress reads numbers")  # fmt: skip
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
-        notes += [f"target {job.target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
-        return Reading(job.target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
+        notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
+        return Reading(target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
     bad = next((v for v, n in values.items() if not np.isfinite(n)), None)
     if bad is not None:
-        row = canonical(table.data[job.target]).to_pylist().index(bad) + 1
-        do = f"correct or empty the cell, or say --target {job.target}=classify"
-        raise TargetError(f"finite numbers in target {job.target!r}", f"{bad!r} in row {row} of {table.source}", do)
-    notes += [f"target {job.target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]
+        row = canonical(table.data[target]).to_pylist().index(bad) + 1
+        do = f"correct or empty the cell, or say --target {target}=classify"
+        raise TargetError(f"finite numbers in target {target!r}", f"{bad!r} in row {row} of {table.source}", do)
+    notes += [f"target {target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]
     return number, notes
+
+
+def read_labels(table: Table, target: tuple[str, ...]) -> tuple[Reading, list[str]]:
+    """Labels: a column of 0 and 1 each, or the lists in one column. What a blank means is said."""
+    column = table.data[target[0]]
+    cells = [] if pa.types.is_nested(column.type) else [w for w in canonical(column).unique().to_pylist() if w is not None]
+    if len(target) > 1 or (cells and all(w.lower() in FLAGS for w in cells)):
+        reading = Reading(
+            "labels" if len(target) > 1 else target[0], "labels", {"columns": list(target)}, "target: multilabel, a column each"
+        )
+        found = labels_of(table, reading)
+        blank = {n: found.field(i).null_count for i, n in enumerate(target) if found.field(i).null_count}
+        said = ", ".join(f"{n!r} in {b}" for n, b in blank.items())
+        return reading, [f"labels blank in some of {len(found)} rows: {said}; blank is unlabelled there, not negative"] if blank else []
+    often = {m: sum(m in w for w in cells) for m in MARKS}
+    lists = bool(cells) and all(w.strip()[:1] + w.strip()[-1:] == "[]" for w in cells)
+    mark = "[]" if lists else max(MARKS, key=lambda m: often[m]) if any(often.values()) else None
+    tags_R = [tags(cell, mark) for cell in column.to_pylist()]
+    names = sorted({t for found in tags_R for t in found or ()}, key=class_order)
+    none, null = sum(found == [] for found in tags_R), sum(found is None for found in tags_R)
+    if not names:
+        raise TargetError(f"labels in column {target[0]!r}", "only empty cells", "choose another target")
+    how = "lists" if mark is None and not cells else f"divided at {mark!r}" if mark else "one label a cell, since none of ; | , occurs"
+    others = [m for m in MARKS if often[m] and m != mark and not lists]
+    how += "".join(f" ({m!r}, which {often[m]} cells hold too, divides nothing)" for m in others)
+    notes = [f"target {target[0]!r}: {len(names)} labels, {how}; {none} empty cells are 'no labels', {null} null cells are unlabelled"]
+    return Reading(target[0], "labels", {"labels": list(names), "mark": mark}, "target: multilabel"), notes
+
+
+def tags(cell: Any, mark: str | None) -> list[str] | None:
+    """The labels of one cell; None where it is unlabelled. Raises TargetError for a damaged list."""
+    if cell is None or cell != cell:
+        return None
+    if isinstance(cell, str) and cell.strip():
+        try:
+            cell = ast.literal_eval(cell) if mark == "[]" else cell.split(mark) if mark else [cell]
+        except (ValueError, SyntaxError) as e:
+            raise TargetError('a list such as ["a", "b"] in the target', repr(cell), "correct the cell") from e
+    return [word.strip() for part in ([] if isinstance(cell, str) else cell) if (word := text_of(part))]
+
+
+def labels_of(table: Table, reading: Reading) -> pa.Array:
+    """Struct: true, false or null a label, null where a row has no label known. Raises TargetError for another word than 0 and 1."""
+    data, given = table.data, reading.options
+    flags_L: list[list[bool | None]] = []
+    if "columns" in given:
+        names = [str(n) for n in given["columns"]]  # type: ignore[union-attr]
+        for name in names:
+            words = canonical(data[name]).to_pylist() if name in data.column_names else [None] * data.num_rows
+            bad = [row for row, w in enumerate(words) if w is not None and w.lower() not in FLAGS]
+            if bad:
+                do = f"empty the cells if they mean unlabelled, or learn the column alone: --target {name}=classify"
+                got = f"{words[bad[0]]!r} in {len(bad)} rows, first in row {bad[0] + 1} of {table.source}"
+                raise TargetError(f"0 or 1 (true, false, yes, no) in label column {name!r}", got, do)
+            flags_L.append([None if w is None else FLAGS[w.lower()] for w in words])
+    else:
+        names, mark = [str(n) for n in given["labels"]], given["mark"]  # type: ignore[union-attr]
+        cells = data[reading.column].to_pylist() if reading.column in data.column_names else [None] * data.num_rows
+        tags_R = [None if (found := tags(cell, mark)) is None else set(found) for cell in cells]  # type: ignore[arg-type]
+        flags_L = [[None if found is None else name in found for found in tags_R] for name in names]
+    gone = np.all([[f is None for f in flags] for flags in flags_L], axis=0)
+    return pa.StructArray.from_arrays([pa.array(f, pa.bool_()) for f in flags_L], names=names, mask=pa.array(gone))
 
 
 def new_task(opened: Opened) -> Task:
     """The task, not yet fitted."""
-    kind = "regress" if opened.target.modality == "number" else "classify"
+    kind = {"number": "regress", "labels": "multilabel"}.get(opened.target.modality, "classify")
     return TASKS[kind](opened.target.column, (View(MAIN, frozenset(opened.inputs)),))
 
 
@@ -164,10 +239,12 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
     return TableData(columns, {}), counts
 
 
-def asking(data: TableData, task: Task, labels: pa.Array, seed: int) -> TableData:
+def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, seed: int) -> TableData:
     """The same features, nothing prepared yet, with the examples of a fitted task."""
-    y_R, weight_R = task.encode(labels)
-    return replace(data, examples={task.name: Examples((None,), y_R, weight_R)}, seed=seed, cache={})
+    y_R, known_R = task.encode(labels)
+    return replace(
+        data, examples={task.name: Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))}, seed=seed, cache={}
+    )
 
 
 def made(table: Table, own: str) -> dict[str, Json]:
@@ -191,6 +268,9 @@ def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     """Which rows may never be divided, [R]: pictures of one thing differ, so rows whose other cells are all equal (and together as long
     as a text that ties) are tied too. Where equal cells would tie most rows into one, the group column alone ties. Both are said."""
     media, group = [data.columns[k] for k, i in opened.inputs.items() if i.modality != "table"], opened.column(job.group)
+    if group is not None and group.null_count:
+        say = f"{group.null_count} rows have no {job.group!r}: each is a group of its own, but equal pictures and texts still tie"
+        opened.notes.append(say)
     others = [c for i in opened.inputs.values() if i.modality in ("table", "text") for c in i.columns]
     words = [found for c in others if (found := opened.column(c)) is not None]
     if words and any(i.modality not in ("table", "text") for i in opened.inputs.values()):
@@ -206,8 +286,44 @@ def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     return tied
 
 
+def weights_of(opened: Opened, job: Job) -> np.ndarray:
+    """How much each row counts, [R]: 1 without a weight column, or where a table to score lacks it. Raises TableError."""
+    if job.weight is None or job.weight not in opened.table.data.column_names:
+        return np.ones(opened.rows)
+    weight_R = measured(opened, job.weight, "number")
+    for row in np.flatnonzero(~(np.isfinite(weight_R) & (weight_R >= 0)))[:1].tolist():
+        got, do = opened.table.data[job.weight][row].as_py(), "correct the cell: 0 is for a row that doesn't count"
+        raise TableError(f"weights of 0 and more in column {job.weight!r}", f"{got!r} in row {row + 1}", do)
+    return weight_R
+
+
+def measured(opened: Opened, name: str, *kinds: Literal["number", "date"]) -> np.ndarray:
+    """A column's numbers or dates, [R]; NaN for other words."""
+    column = opened.table.data[name]
+    guesses = [guess for kind in kinds if (guess := Measure(kind).read(column))]
+    reading = max(guesses, key=lambda g: g.score).reading if guesses else Reading(name, kinds[0])
+    return np.asarray(replace(reading, column=name).parse(column)[0], float)
+
+
+def by_time(opened: Opened, job: Job, groups_R: np.ndarray) -> np.ndarray:
+    """The part of each row, the latest test, and a note of the dates. Raises TableError for a cell that is no time."""
+    name = str(job.time)
+    words, time_R = opened.table.data[name].to_pylist(), measured(opened, name, "date", "number")
+    for row in np.flatnonzero(~np.isfinite(time_R))[:1].tolist():
+        got = f"{words[row]!r} in row {row + 1}"
+        raise TableError(f"a date (2024-01-31) or number in time column {name!r}", got, "correct the cell")
+    part_R, cut, moved = splits.by_time(time_R, groups_R)
+    first = [words[int(np.flatnonzero(time_R == c)[0])] for c in cut]
+    note = f"split by {name!r}: train before {first[0]}, val from there on, test from {first[1]} on"
+    opened.notes.append(note + (f"; {moved} earlier rows went with their group" if moved else ""))
+    return part_R
+
+
 def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
-    """What shares are kept in every part, [R]: classes, or nothing for a regression."""
+    """What shares are kept in every part, [R]: classes, the rarest label of each row, or nothing for a regression."""
+    if isinstance(task, MultiLabel):
+        y_RL = task.encode(labels)[0].numpy() == 1
+        return np.where(y_RL.any(1), np.where(y_RL, y_RL.sum(0), np.inf).argmin(1), -1)
     if not isinstance(task, Classify):
         return np.zeros(len(labels), np.int64)
     return np.asarray(labels.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False))
@@ -243,6 +359,9 @@ def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
 
 def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
     """What to say of rows whose class training never saw."""
+    if isinstance(task, MultiLabel):
+        alike = [n for n, c, m in zip(task.classes, task.config["counts"], task.config["labelled"], strict=True) if c in (0, m)]
+        return [f"labels that training rows all have or all lack: {', '.join(map(repr, alike))}"] if alike else []
     if not isinstance(task, Classify):
         return []
     seen = {c for c, count in zip(task.classes, task.config["counts"], strict=True) if count}

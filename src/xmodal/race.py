@@ -27,7 +27,7 @@ from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.journal import Journal
-from xmodal.pool import Loss, Pool, Scores, fit_pool, softmax_loss, square_loss
+from xmodal.pool import LOSSES, Loss, Pool, Scores, fit_pool, weighted
 from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
 
@@ -271,9 +271,10 @@ class Race:
 
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
         """The loss of z at some of the scored rows."""
-        y_B = self.data.examples[self.task.name].y
-        y_Q = y_B.numpy()[scored] if y_B is not None else np.zeros(0)
-        return lambda at: softmax_loss(y_Q[at]) if self.task.kind == "classify" else square_loss(y_Q[at])
+        examples = self.data.examples[self.task.name]
+        y_Q = examples.y.numpy()[scored] if examples.y is not None else np.zeros(0)
+        weight_Q = examples.weight_R.numpy()[scored]
+        return lambda at: weighted(LOSSES[self.task.kind](y_Q[at]), weight_Q[at])
 
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
         """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""

@@ -55,6 +55,9 @@ def allocate(groups_R: np.ndarray, strata_R: np.ndarray, shares: Sequence[float]
     order = np.random.default_rng(seed).permutation(len(count_GC))
     order = order[np.argsort(-size_G[order], kind="stable")]
     lack_PC = np.outer(shares, total_C)
+    rare = (total_C >= len(shares)) & (lack_PC.min(0) < 1)  # one for every part
+    lack_PC[1:, rare] = np.maximum(lack_PC[1:, rare], 1)
+    lack_PC[0, rare] = total_C[rare] - lack_PC[1:, rare].sum(0)
     part_G = np.zeros(len(count_GC), np.int64)
     for g in order:
         need_P = lack_PC @ (count_GC[g] / total_C)
@@ -62,6 +65,25 @@ def allocate(groups_R: np.ndarray, strata_R: np.ndarray, shares: Sequence[float]
         part_G[g] = best[lack_PC[best].sum(1).argmax()]
         lack_PC[part_G[g]] -= count_GC[g]
     return np.asarray(part_G[group])
+
+
+def by_time(time_R: np.ndarray, groups_R: np.ndarray) -> tuple[np.ndarray, tuple[float, float], int]:
+    """Parts in SHARES, the latest rows test; equal times are never divided, and a group goes whole where its latest row goes.
+    Also where val and test begin, and how many rows went later with their group. Raises ConfigError for fewer than three times."""
+    ordered = np.sort(time_R)
+    if len(np.unique(time_R)) < 3:
+        raise ConfigError("at least three different times to split by", f"{len(np.unique(time_R))}", "leave --time out, or give --split")
+    at = np.cumsum(SHARES)[:2] * len(ordered)
+    first = ordered[ordered > ordered[0]]
+    low = max(float(ordered[int(at[0])]), float(first[0]))
+    later = ordered[ordered > low]
+    high = max(float(ordered[min(int(at[1]), len(ordered) - 1)]), float(later[0])) if len(later) else low
+    if not len(later):  # the latest time holds most rows: it is the test, and one time before it val
+        low = float(ordered[ordered < high][-1])
+    own_R = (time_R >= low).astype(int) + (time_R >= high)
+    latest = np.zeros(int(groups_R.max(initial=-1)) + 1, int)
+    np.maximum.at(latest, groups_R, own_R)
+    return np.array(PARTS)[latest[groups_R]], (low, high), int((latest[groups_R] > own_R).sum())
 
 
 def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> np.ndarray:

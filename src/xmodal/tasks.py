@@ -13,21 +13,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from xmodal.batch import Examples, View
 from xmodal.errors import TargetError
 from xmodal.features.column import Fitted
-from xmodal.job import Json, TableName, TaskName
-from xmodal.metrics import classification_metrics, regression_metrics
+from xmodal.job import TableName, TaskName
+from xmodal.metrics import classification_metrics, label_metrics, regression_metrics
+
+MARKS = (";", "|", ",")  # between the labels of a cell
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What every family answers with; ensembles, calibration, bootstrap and files act on this and on nothing else."""
 
-    score: np.ndarray  # probabilities [R, C] | value [R]
+    score: np.ndarray  # probabilities [R, C] (of labels, each of its own) | value [R]
     state_RM: np.ndarray
     item_RK: np.ndarray | None = None
     rank_R: np.ndarray | None = None
@@ -82,6 +85,28 @@ class Task(ABC):
         """y and weight of each row; an unlabelled one has weight 0."""
 
     @abstractmethod
+    def decide(self, score: np.ndarray) -> np.ndarray:
+        """What is said of each row, [R]: class names, labels joined, values."""
+
+    def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """How ill a score fits what is true, for split-conformal sets and intervals. y as `Judge` has it."""
+        return np.asarray(np.abs(y_R - score))
+
+    def conformal(self, y_R: np.ndarray, score: np.ndarray, coverage: float) -> Task:
+        """A copy that knows the misfit that this share of unseen rows stays below (split-conformal: Lei et al., 2018); None where
+        there are too few rows to say."""
+        misfit_R = np.sort(self.misfit(y_R, score))
+        at = int(np.ceil((len(misfit_R) + 1) * coverage)) - 1
+        most = float(misfit_R[at]) if at < len(misfit_R) else None
+        return replace(self, fitted=Fitted({**self.config, "conformal": {"coverage": coverage, "misfit": most, "rows": len(misfit_R)}}))
+
+    @property
+    def most_misfit(self) -> float:
+        """That misfit; infinite where it isn't known."""
+        found = self.config.get("conformal", {}).get("misfit")
+        return np.inf if found is None else float(found)
+
+    @abstractmethod
     def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
         """Over the labelled examples; an undefined one is None."""
 
@@ -109,7 +134,9 @@ class Classify(Task):
 
     @property
     def positive(self) -> int:
-        """The positive class of two: the rarer one (the later in order when equal)."""
+        """The positive class of two: as asked for, else the rarer one (the later in order when equal)."""
+        if "positive" in self.config:
+            return self.classes.index(self.config["positive"])
         count_C = np.asarray(self.config["counts"], float)
         return int(len(count_C) - 1 - np.argmin(count_C[::-1]))
 
@@ -124,8 +151,25 @@ class Classify(Task):
 
     def recount(self, train: pa.Array) -> Classify:
         counts = Counter(v for v in train.to_pylist() if v is not None)
-        config: dict[str, Json] = {"classes": list(self.classes), "counts": [counts[c] for c in self.classes]}
-        return replace(self, fitted=Fitted(config))
+        return replace(self, fitted=Fitted({**self.config, "counts": [counts[c] for c in self.classes]}))
+
+    def guess(self, score: np.ndarray) -> np.ndarray:
+        """The class that is said, [R]: by the threshold of the positive class, by the least expected cost, or the likeliest."""
+        decision = self.config.get("decision", {})
+        if "threshold" in decision:
+            return np.asarray(np.where(score[:, self.positive] >= decision["threshold"], self.positive, 1 - self.positive))
+        return np.asarray((score @ np.array(decision["cost"])).argmin(1) if "cost" in decision else score.argmax(1))
+
+    def decide(self, score: np.ndarray) -> np.ndarray:
+        return np.asarray(np.array(self.classes, object)[self.guess(score)])
+
+    def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """What is missing to certainty of the true class; 1 for one that training never saw."""
+        return np.asarray(1 - np.where(y_R >= 0, score[np.arange(len(y_R)), np.maximum(y_R, 0)], 0.0))
+
+    def sets(self, score: np.ndarray) -> np.ndarray:
+        """Which classes cannot be ruled out, [R, C]; none where none is likely enough (Sadinle, Lei & Wasserman, 2019)."""
+        return np.asarray(1 - score <= self.most_misfit)
 
     def pool(self, score: np.ndarray) -> np.ndarray:
         floor = 1.0 / (float(np.sum(self.config["counts"])) + self.width)
@@ -145,7 +189,68 @@ class Classify(Task):
 
     def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
         y_R, keep = labelled(examples)
-        return classification_metrics(y_R[keep].astype(int), prediction.score[keep], self.positive)
+        score = prediction.score[keep]
+        return classification_metrics(y_R[keep].astype(int), score, self.positive, (), self.guess(score))
+
+
+@dataclass(frozen=True)
+class MultiLabel(Task):
+    """Any number of labels. A row's target is a struct, true, false or null (unlabelled) a label. Pool space: the logit of each
+    label, floored as the class probabilities are."""
+
+    kind: ClassVar[str] = "multilabel"
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels, in the order of their reading."""
+        return list(self.config["classes"])
+
+    @property
+    def width(self) -> int:
+        return len(self.classes)
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Logit of each label's share, [L]."""
+        return self.pool(np.asarray(self.config["counts"], float) / np.maximum(self.config["labelled"], 1))
+
+    def fit(self, train: pa.Array) -> MultiLabel:
+        """Raises TargetError where no label is both there and not there."""
+        task = replace(self, fitted=Fitted({"classes": [f.name for f in train.type], "counts": [], "labelled": []})).recount(train)
+        if not any(0 < n < m for n, m in zip(task.config["counts"], task.config["labelled"], strict=True)):
+            do = "label more rows, or choose another target"
+            raise TargetError(f"a label of {self.name!r} that some training rows have and others lack", "none", do)
+        return task
+
+    def recount(self, train: pa.Array) -> MultiLabel:
+        y_RL = self.encode(train)[0].numpy()
+        counts = {"counts": (y_RL == 1).sum(0).tolist(), "labelled": (y_RL >= 0).sum(0).tolist()}
+        return replace(self, fitted=Fitted({**self.config, **counts}))
+
+    def pool(self, score: np.ndarray) -> np.ndarray:
+        floor = 1.0 / (float(np.max(self.config["labelled"])) + 2)
+        p = np.clip(score, floor, 1 - floor)
+        return np.asarray(np.log(p / (1 - p)))
+
+    def unpool(self, z: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-np.clip(z, -500, 500))))
+
+    def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
+        """y [R, L]: 1, 0, or -1 where unlabelled; weight 0 where all are."""
+        if pa.types.is_null(values.type):
+            return torch.full((len(values), self.width), -1.0), torch.zeros(len(values))
+        fields = [pc.cast(values.field(i), pa.float32()).fill_null(-1).to_numpy(zero_copy_only=False) for i in range(self.width)]
+        y_RL = np.stack(fields, 1).astype(np.float32)
+        return torch.from_numpy(y_RL), torch.from_numpy((y_RL >= 0).any(1).astype(np.float32))
+
+    def decide(self, score: np.ndarray) -> np.ndarray:
+        """The labels of at least even odds, joined by the first of MARKS that none of them holds."""
+        names, mark = np.array(self.classes, object), next((m for m in MARKS if not any(m in c for c in self.classes)), MARKS[0])
+        return np.array([mark.join(names[p >= 0.5]) for p in score], object)
+
+    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
+        y_R, keep = labelled(examples)
+        return label_metrics(y_R[keep].astype(int), prediction.score[keep])
 
 
 @dataclass(frozen=True)
@@ -197,6 +302,9 @@ class Regress(Task):
         z = (np.where(there, y, mean) - mean) / deviation
         return torch.from_numpy(z.astype(np.float32)), torch.from_numpy(there.astype(np.float32))
 
+    def decide(self, score: np.ndarray) -> np.ndarray:
+        return score
+
     def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
         """Over the labelled examples, in the target's own units."""
         y_R, keep = labelled(examples)
@@ -220,4 +328,4 @@ def class_order(name: str) -> tuple[int, float, str]:
         return (1, 0.0, name)
 
 
-TASKS: dict[str, type[Task]] = {"classify": Classify, "regress": Regress}
+TASKS: dict[str, type[Task]] = {"classify": Classify, "regress": Regress, "multilabel": MultiLabel}

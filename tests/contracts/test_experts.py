@@ -18,7 +18,7 @@ def settings(name: str) -> dict[str, object]:
     return NETWORK if EXPERTS[name].family != "features" else {}
 
 
-@pytest.mark.parametrize("kind", ["classify", "regress"])
+@pytest.mark.parametrize("kind", ["classify", "regress", "multilabel"])
 @pytest.mark.parametrize("name", EXPERTS)
 def test_joint(name: str, kind: str) -> None:
     task, data = table(kind)

@@ -9,8 +9,9 @@ from tests.contracts.strain import classes
 
 from xmodal.batch import Examples, View
 from xmodal.heads.classify import ClassifyHead
+from xmodal.heads.multilabel import MultiLabelHead
 from xmodal.heads.regress import RegressHead
-from xmodal.tasks import Regress
+from xmodal.tasks import MultiLabel, Regress
 from xmodal.testing.network import some_tokens
 from xmodal.tokens import Joint
 
@@ -57,3 +58,19 @@ def test_a_loss_needs_y(head: type[ClassifyHead] | type[RegressHead]) -> None:
     examples = Examples((None,), None, ONES)
     with pytest.raises(ValueError, match="needs y"):
         made.loss(made((JOINT,), examples), examples)
+
+
+def test_labels_that_are_not_known_teach_nothing() -> None:
+    flags = [pa.array([True, False, None, True, None]), pa.array([False, None, None, True, True])]
+    labels = pa.StructArray.from_arrays(flags, names=["a", "b"])
+    task = MultiLabel("y", (View("t", frozenset({"t.a"})),)).fit(labels)
+    head, (y_RL, weight_R) = MultiLabelHead(task, 8), task.encode(labels)
+    assert weight_R.tolist() == [1, 1, 0, 1, 1]
+    output = head((JOINT,), Examples((None,), y_RL, weight_R))
+    score = output["score"].detach().requires_grad_()
+    loss_R, _ = head.loss({"score": score}, Examples((None,), y_RL, weight_R))
+    (slope_RL,) = torch.autograd.grad(loss_R.sum(), score)
+    assert ((slope_RL == 0) == (y_RL < 0)).all() and loss_R[2] == 0
+    assert torch.isclose(loss_R[0], F.binary_cross_entropy_with_logits(score[0], torch.tensor([1.0, 0.0])))
+    assert torch.isclose(loss_R[1], F.softplus(score[1, 0]))
+    np.testing.assert_allclose(head.predict(output, Examples((None,), None, ONES)).score, score.sigmoid().detach().numpy(), atol=1e-6)

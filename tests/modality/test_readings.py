@@ -65,13 +65,13 @@ def test_what_is_left_out_is_said() -> None:
         part=["train", "test", "val"] * 10, same=["x"] * n, nothing=[""] * n, null=[None] * n, x=[i * i for i in range(n)],
         patient_id=[i // 2 for i in range(n)], y=[0, 1] * 15,
     )  # fmt: skip
-    got, said = readings(columns, Job(target="y"), NOWHERE)
+    got, said = readings(columns, Job(target=("y",)), NOWHERE)
     assert list(got) == ["rank", "x", "patient_id"]
     assert "taken for a quantity" in got["rank"].reason
     assert [line.split("'")[1] for line in said] == ["id", "userId", "code", "part", "same", "nothing", "null"]
     assert "--split" in said[3]
     assert "names rows" in said[0]
-    used, said = readings(columns, Job(target="y", use=("id", "part", "same", "x")), NOWHERE)
+    used, said = readings(columns, Job(target=("y",), use=("id", "part", "same", "x")), NOWHERE)
     assert list(used) == ["id", "part", "x"]  # --use keeps all but what nothing can be learnt from
     assert len(said) == 1
 
@@ -79,7 +79,7 @@ def test_what_is_left_out_is_said() -> None:
 def test_roles_use_ignore_and_modality() -> None:
     cells = {"a": ["1", "2"], "b": ["u", "v"], "group": ["g", "h"], "part": ["train", "test"], "key": ["k1", "k2"], "y": ["n", "p"]}
     columns = table(**{name: two * 9 for name, two in cells.items()})
-    job = Job(target="y", group="group", split="part", id=("key",))
+    job = Job(target=("y",), group="group", split="part", id=("key",))
     assert kinds(columns, job) == {"a": "number", "b": "category"}
     assert kinds(columns, Job(use=("b",))) == {"b": "category"}
     assert "b" not in kinds(columns, Job(ignore=("b",)))
@@ -89,7 +89,7 @@ def test_roles_use_ignore_and_modality() -> None:
     }  # fmt: skip
     for wrong, said in (
         (Job(use=("aa",)), "did you mean 'a'"), (Job(ignore=("grop",)), "did you mean 'group'"), (Job(modality={"bb": "text"}), "'b'"),
-        (Job(modality={"a": "imagee"}), "did you mean 'image'"), (Job(use=("y",), target="y"), "column to learn from"),
+        (Job(modality={"a": "imagee"}), "did you mean 'image'"), (Job(use=("y",), target=("y",)), "column to learn from"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             readings(columns, wrong, NOWHERE)

@@ -5,7 +5,8 @@ B rows · F features · T trees · K trees a round
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -21,43 +22,52 @@ ROUNDS, STEP, PATIENCE = 200, 10, 20
 FEW = 64  # rows: below, the own walk is faster than the library's
 NAMES = {"feature": "feature_idx", "threshold": "num_threshold", "missing": "missing_go_to_left", "leaf": "is_leaf"}
 
+STUMP = np.zeros(1, PREDICTOR_RECORD_DTYPE)  # a tree that says 0
+STUMP["is_leaf"] = True
+Model: TypeAlias = HistGradientBoostingClassifier | HistGradientBoostingRegressor
+
 
 class Boosted(Classic):
-    """A round is one tree a class (one in all for two classes and for values)."""
+    """A round is one tree a class, or a label (one in all for two classes and for values)."""
 
     name: ClassVar[str] = "boosted"
 
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """STEP rounds at a time until `valid` gets no better, or exactly `budget.epochs`."""
-        x_BF, y_B = self.matrix(data, rows), self.target(data, rows)
+        x_BF, y_B, weight_B = self.matrix(data, rows), self.target(data, rows), self.weights(data, rows)
         x_BF[:, np.isnan(x_BF).all(0)] = 0.0  # the library cannot bin a column without values
         classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
         if len(classes) == 1:
             self.arrays, self.config = {"classes": classes}, {}
             return budget.epochs or 1
-        kind = HistGradientBoostingClassifier if len(classes) else HistGradientBoostingRegressor
-        model = kind(warm_start=True, early_stopping=False, random_state=seed, **SETTINGS)
+        kind = HistGradientBoostingRegressor if self.task.kind == "regress" else HistGradientBoostingClassifier
+        every = np.arange(len(y_B))
+        fits = [(every, y_B, weight_B)] if y_B.ndim == 1 else list(self.each(y_B, weight_B))
+        models = [  # none for a label that these rows all have, or all lack
+            kind(warm_start=True, early_stopping=False, random_state=seed, **SETTINGS) if y_B.ndim == 1 or len(np.unique(y)) > 1 else None
+            for _, y, _ in fits
+        ]
         best, used = np.inf, budget.epochs or 0
         with threadpool_limits(1):
             for rounds in [used] if valid is None else range(STEP, ROUNDS + 1, STEP):
-                model.set_params(max_iter=rounds).fit(x_BF, y_B)
-                self.keep(model, rounds, classes)
+                for model, (at, y, w) in zip(models, fits, strict=True):
+                    if model:
+                        model.set_params(max_iter=rounds).fit(x_BF[at], y, w)
+                self.keep(models, rounds, classes)
                 loss = 0.0 if valid is None else self.loss(data, valid)
                 if loss < best:
                     best, used = loss, rounds
                 elif rounds - used >= PATIENCE:
                     break
-        self.keep(model, used, classes)
+        self.keep(models, used, classes)
         return used
 
-    def keep(self, model: HistGradientBoostingClassifier | HistGradientBoostingRegressor, rounds: int, classes: np.ndarray) -> None:
-        """The first rounds as arrays."""
-        trees = [
-            {name: tree.nodes[NAMES.get(name, name)] for name in (*NAMES, "left", "right", "value")}
-            for one in model._predictors[:rounds]
-            for tree in one
-        ]
-        baseline = np.asarray(model._baseline_prediction, np.float64).ravel()
+    def keep(self, models: Sequence[Model | None], rounds: int, classes: np.ndarray) -> None:
+        """The first rounds as arrays, the labels' trees in turn."""
+        said = [tree for r in range(rounds) for m in models for tree in ([p.nodes for p in m._predictors[r]] if m else [STUMP])]
+        trees = [{name: nodes[NAMES.get(name, name)] for name in (*NAMES, "left", "right", "value")} for nodes in said]
+        ones = [np.ravel(m._baseline_prediction) if m else self.task.prior[i : i + 1] for i, m in enumerate(models)]
+        baseline = np.concatenate(ones).astype(np.float64)
         self.arrays = {**pack(trees), "baseline": baseline, "classes": classes}
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
@@ -67,7 +77,7 @@ class Boosted(Classic):
         value_BT = a["value"][walk(a, x_BF)] if len(x_BF) <= FEW else library(a, x_BF)
         z_BK = a["baseline"] + value_BT.reshape(len(x_BF), value_BT.shape[1] // len(a["baseline"]), len(a["baseline"])).sum(1)
         if not len(a["classes"]):
-            return np.asarray(z_BK)
+            return np.asarray(self.task.unpool(z_BK) if self.task.kind == "multilabel" else z_BK)
         return self.probabilities(z_BK if z_BK.shape[1] > 1 else np.concatenate([np.zeros_like(z_BK), z_BK], 1))
 
 

@@ -6,7 +6,7 @@ B rows · F features · C classes · N nodes · T trees · L leaves
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -50,11 +50,11 @@ class Classic(Expert):
 
     @abstractmethod
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
-        """Probabilities [B, C], or standardised values [B, 1]."""
+        """Probabilities [B, C] (of labels, each of its own), or standardised values [B, 1]."""
 
     def predict(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> dict[TaskName, Prediction]:
         score = self.score(data, rows, hide)
-        if self.task.kind != "classify":
+        if self.task.kind == "regress":
             score = self.task.unpool(score)
         return {self.task.name: Prediction(score, states(data, self.inputs, rows, hide))}
 
@@ -92,10 +92,21 @@ class Classic(Expert):
         return np.asarray(rows[good_B[rows]])
 
     def target(self, data: Data, rows: Rows) -> np.ndarray:
-        """Class indices or standardised values."""
+        """Class indices, standardised values, or labels [B, L]: 1, 0, -1 unlabelled."""
         y_B = data.examples[self.task.name].y
         assert y_B is not None
         return np.asarray(y_B.numpy()[rows])
+
+    def weights(self, data: Data, rows: Rows) -> np.ndarray | None:
+        """How much each row counts, the mean 1; None where all count alike."""
+        weight_B = data.examples[self.task.name].weight_R.numpy()[rows].astype(float)
+        return weight_B / weight_B.mean() if len(rows) and np.ptp(weight_B) > 0 else None
+
+    def each(self, y_B: np.ndarray, weight_B: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Of each label, the rows that are labelled, their y and weights."""
+        for y in y_B.T:
+            at = np.flatnonzero(y >= 0)
+            yield at, y[at].astype(int), None if weight_B is None else weight_B[at]
 
     def blocks(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> list[np.ndarray]:
         """`dims` of each input, [B, F] each, NaN where missing; of media only so many that COLUMNS suffice."""
@@ -118,9 +129,14 @@ class Classic(Expert):
         if not len(rows):
             return 0.0
         score, y = self.score(data, rows), self.target(data, rows)
-        if self.task.kind != "classify":
-            return float(((score[:, 0] - y) ** 2).mean())
-        return float(-self.task.pool(score)[np.arange(len(y)), y].mean())
+        if self.task.kind == "regress":
+            loss_B = (score[:, 0] - y) ** 2
+        elif self.task.kind == "multilabel":
+            z_BL = self.task.pool(score)
+            loss_B = ((np.logaddexp(0, z_BL) - y * z_BL) * (y >= 0)).sum(1) / np.maximum((y >= 0).sum(1), 1)
+        else:
+            loss_B = -self.task.pool(score)[np.arange(len(y)), y]
+        return float(np.average(loss_B, weights=self.weights(data, rows)))
 
     def probabilities(self, z_BK: np.ndarray) -> np.ndarray:
         """The softmax over the classes that the fit saw, spread over all."""

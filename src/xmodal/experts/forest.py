@@ -18,6 +18,7 @@ from xmodal.experts.classic import Classic, Nodes, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
 TREES, COPIES = 200, 3
+LEAST = 20  # trees a label
 LEAVES, NUMBERS = 2000, 40_000  # of a tree, at most; and in its leaves: what a leaf holds grows with rows and classes
 CHUNK = 4096
 
@@ -35,21 +36,40 @@ class Forest(Classic):
         for copy in range(COPIES):
             off_RM = hidden(there_RM, rows, seed * COPIES + copy)
             parts.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
-        x_BF, y_B = np.concatenate(parts).astype(np.float32), np.tile(self.target(data, rows), 1 + COPIES)
+        y_B, weight_B = self.target(data, rows), self.weights(data, rows)
+        x_BF, y_B = np.concatenate(parts).astype(np.float32), np.concatenate([y_B] * (1 + COPIES))
+        weight_B = None if weight_B is None else np.tile(weight_B, 1 + COPIES)
         classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
         leaf = max(2, -(-len(x_BF) // min(LEAVES, NUMBERS // max(len(classes), 1))))
         kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
+        fits, count = [(np.arange(len(y_B)), y_B, weight_B)], TREES
+        if self.task.kind == "multilabel":  # a forest a label; of one that nothing here tells, its share
+            count = max(TREES // self.task.width, LEAST)
+            share_L = self.task.unpool(self.task.prior)
+            fits = [
+                (at, y, w) if len(at) else (np.arange(1), share_L[i : i + 1], None) for i, (at, y, w) in enumerate(self.each(y_B, weight_B))
+            ]
+        trees = []
         with threadpool_limits(1):
-            model = kind(TREES, min_samples_leaf=leaf, max_features="sqrt", random_state=seed).fit(x_BF, y_B)
-        kept = np.float16 if len(classes) else np.float32
-        self.arrays = {**pack([nodes(tree, kept) for tree in model.estimators_]), "classes": classes}
+            for at, y, w in fits:
+                trees += kind(count, min_samples_leaf=leaf, max_features="sqrt", random_state=seed).fit(x_BF[at], y, w).estimators_
+        kept = np.float32 if self.task.kind == "regress" else np.float16
+        self.arrays = {**pack([nodes(tree, kept) for tree in trees]), "classes": classes}
         return budget.epochs or 1
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         x_BF, value = self.matrix(data, rows, hide).astype(np.float32), self.arrays["value"]
-        chunks = [value[walk(self.arrays, x_BF[i : i + CHUNK])].mean(1, dtype=np.float64) for i in range(0, max(len(x_BF), 1), CHUNK)]
+        if self.task.kind == "multilabel":
+            value = value[:, 0]
+        chunks = [self.mean(value[walk(self.arrays, x_BF[i : i + CHUNK])]) for i in range(0, max(len(x_BF), 1), CHUNK)]
         mean_BC = np.concatenate(chunks)
         return self.spread(mean_BC / mean_BC.sum(1, keepdims=True)) if len(self.arrays["classes"]) else mean_BC
+
+    def mean(self, value_BTC: np.ndarray) -> np.ndarray:
+        """Over the trees; of labels, over each label's."""
+        if self.task.kind == "multilabel":
+            value_BTC = value_BTC.reshape(len(value_BTC), self.task.width, -1).transpose(0, 2, 1)
+        return np.asarray(value_BTC.mean(1, dtype=np.float64))
 
 
 def nodes(tree: BaseDecisionTree, kept: type[np.floating]) -> Nodes:

@@ -35,8 +35,9 @@ class Linear(Classic):
         self.config = {"ends": np.cumsum([0, *(b.shape[1] for b in blocks)]).tolist()}
         x_BF = hstack(blocks, "csr") if any(isinstance(b, csr_matrix) for b in blocks) else np.concatenate(blocks, 1)
         best, used, kept, y_B = np.inf, budget.epochs or 3, self.arrays, self.target(data, rows)
+        weight_B = self.weights(data, rows)
         for number in [used] if valid is None else range(1, len(STRENGTHS) + 1):
-            self.solve(x_BF, y_B, STRENGTHS[number - 1])
+            self.solve(x_BF, y_B, weight_B, STRENGTHS[number - 1])
             for column, block_FC in zip(columns, self.by_input(), strict=True):
                 if not lacks(column).any():
                     block_FC[-1] = said(column, block_FC).mean(0)
@@ -47,16 +48,24 @@ class Linear(Classic):
         self.arrays = kept
         return used
 
-    def solve(self, x_BF: csr_matrix | np.ndarray, y_B: np.ndarray, strength: float) -> None:
-        """The coefficients at one strength, in half precision: a two-thousandth of a weight."""
+    def solve(self, x_BF: csr_matrix | np.ndarray, y_B: np.ndarray, weight_B: np.ndarray | None, strength: float) -> None:
+        """The coefficients at one strength, in half precision: a two-thousandth of a weight. Of labels, a model each."""
+        if self.task.kind == "multilabel":
+            weight_LF, bias_L = np.zeros((self.task.width, x_BF.shape[1])), self.task.prior.copy()
+            for label, (at, y, w) in enumerate(self.each(y_B, weight_B)):
+                if len(np.unique(y)) > 1:
+                    one = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(x_BF[at], y, w)
+                    weight_LF[label], bias_L[label] = one.coef_[0], one.intercept_[0]
+            self.arrays = {"weight": np.ascontiguousarray(weight_LF.T, np.float16), "bias": bias_L}
+            return
         if self.task.kind != "classify":
-            ridge = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4).fit(x_BF, y_B)
+            ridge = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4).fit(x_BF, y_B, weight_B)
             self.arrays = {"weight": ridge.coef_[:, None].astype(np.float16), "bias": np.array([ridge.intercept_])}
             return
         classes = np.unique(y_B)
         weight_CF, bias_C = np.zeros((len(classes), x_BF.shape[1])), np.zeros(len(classes))
         if len(classes) > 1:
-            logistic = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(x_BF, y_B)
+            logistic = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(x_BF, y_B, weight_B)
             known = len(logistic.coef_)  # of two classes, the second's log-odds
             weight_CF[-known:], bias_C[-known:] = logistic.coef_, logistic.intercept_
         self.arrays = {"weight": np.ascontiguousarray(weight_CF.T, np.float16), "bias": bias_C, "classes": classes}
@@ -79,6 +88,8 @@ class Linear(Classic):
         z_BC = np.repeat(self.arrays["bias"][None], len(rows), 0)
         for key, block_FC in zip(self.inputs, self.by_input(), strict=True):
             z_BC += said(self.described(data, key, rows, hide), block_FC)
+        if self.task.kind == "multilabel":
+            return self.task.unpool(z_BC)
         return self.probabilities(z_BC) if "classes" in self.arrays else z_BC
 
 

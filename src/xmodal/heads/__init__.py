@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xmodal.heads.base import Head
 from xmodal.heads.classify import ClassifyHead
+from xmodal.heads.multilabel import MultiLabelHead
 from xmodal.heads.regress import RegressHead
 
-HEADS: dict[str, type[Head]] = {"classify": ClassifyHead, "regress": RegressHead}
+HEADS: dict[str, type[Head]] = {"classify": ClassifyHead, "regress": RegressHead, "multilabel": MultiLabelHead}

@@ -60,7 +60,7 @@ MODALITIES: dict[str, Modality] = {
 
 def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], list[str]]:
     """How each input column is read, and what to tell the user of columns left out. Raises ConfigError."""
-    roles = [name for name in (job.target, job.group, job.split, *job.id) if name]
+    roles = job.roles
     for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
         table.column(name)
     for kind in job.modality.values():

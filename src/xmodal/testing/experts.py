@@ -53,7 +53,7 @@ def answer(expert: Expert, data: TableData, hide: frozenset[Key] = frozenset()) 
     assert set(found) == set(expert.tasks)
     for name, score in found.items():
         classes, residual = expert.tasks[name].kind == "classify", expert.family == "hybrid"
-        shape = (len(rows), expert.tasks[name].width) if residual or classes else (len(rows),)
+        shape = (len(rows), expert.tasks[name].width) if residual or expert.tasks[name].kind != "regress" else (len(rows),)
         assert score.shape == shape and np.isfinite(score).all(), f"{name!r}: {score.shape}, or not finite"
         assert residual or not classes or np.allclose(score.sum(1), 1, atol=1e-5), f"{name!r}: not probabilities"
     return found
