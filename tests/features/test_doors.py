@@ -134,7 +134,7 @@ def test_several_files_in_a_cell(tmp_path: Path, few: bool, draw: Callable[[int]
 def test_the_separator_is_read_once_from_the_whole_column(tmp_path: Path, draw: Callable[[int], list[str]]) -> None:
     names = draw(40)
     rows = [{"pic": "|".join(names[i : i + 1 + (i == 7)]), "y": str(i % 2)} for i in range(39)]
-    for job in (Job(target="y"), Job(target="y", modality={"pic": "image"})):
+    for job in (Job(target=("y",)), Job(target=("y",), modality={"pic": "image"})):
         found, _ = readings(read_table(rows), job, Media((tmp_path / "pics",)))
         assert found["pic"].options == {"separator": "|"}
         assert "'|' separates several files in 1 cells" in found["pic"].reason

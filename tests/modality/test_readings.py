@@ -122,7 +122,7 @@ def test_pictures_named_by_numbers_alone(tmp_path: Path, first: int) -> None:
     names = [f"{first + i:03}" for i in range(40)]
     for name in names:
         Image.new("RGB", (4, 4), (int(name), 0, 0)).save(tmp_path / name, "PNG")
-    got = readings(table(pic=names, y=["a", "b"] * 20), Job(target="y"), Media((tmp_path,)))[0]
+    got = readings(table(pic=names, y=["a", "b"] * 20), Job(target=("y",)), Media((tmp_path,)))[0]
     assert got["pic"].modality == "image" and "40 of 40" in got["pic"].reason
     assert kinds(table(pic=names, y=["a", "b"] * 20), Job(use=("pic",))) == {"pic": "category" if first == 7 else "number"}
 

@@ -108,7 +108,7 @@ def test_a_folder_of_class_named_folders(tmp_path: Path) -> None:
     table = read_table(tmp_path)
     assert table.data.to_pylist() == [{"file": n, "label": n[:4]} for n in ("cats/a.png", "cats/b.png", "dogs/deep/c.png")]
     assert "1 files" in table.notes[0] and "left out" in table.notes[0]
-    assert readings(table, Job(target="label"), media_of(Job(), table.source))[0]["file"].modality == "image"
+    assert readings(table, Job(target=("label",)), media_of(Job(), table.source))[0]["file"].modality == "image"
     assert read_table(tmp_path / "dogs" / "deep").data.to_pylist() == [{"file": "c.png", "label": None}]  # to predict
 
 
@@ -130,7 +130,7 @@ def test_every_container_gives_the_same_readings_and_values() -> None:
     made = {}
     for name, source in frames().items():
         table = read_table(source)
-        got = readings(table, Job(target="y"), Media(()))[0]
+        got = readings(table, Job(target=("y",)), Media(()))[0]
         parsed = {
             c: [part.tolist() for part in map(pa.array, r.parse(table.column(c)))] if False else r.parse(table.column(c))
             for c, r in got.items()
