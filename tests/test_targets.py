@@ -92,7 +92,8 @@ def test_labels_from_fit_to_file_and_back(tmp_path) -> None:
     new = table.assign(tags="up;new")
     assert any("'new'" in w for w in again.evaluate(new)["warnings"])
     found = learner.crossval(table, folds=2)
-    assert found["targets"]["tags"]["metrics"]["roc_auc"] > 0.6 and found["folds"] == [75, 75]
+    assert found["targets"]["tags"]["metrics"]["roc_auc"] > 0.6
+    assert sum(found["folds"]) == 150 and min(found["folds"]) >= 70
     with pytest.raises(ConfigError, match="multilabel"):
         learner.intervals(learner.predict_proba(table))
 
