@@ -84,7 +84,9 @@ def test_the_command_prints_and_is_strict(tmp_path):
         "size": "number",
         "kind": "category",
     }
-    assert CliRunner().invoke(cli.app, [*command, "--strict"]).exit_code == 1
+    assert CliRunner().invoke(cli.app, [*command, "--strict", "--html", str(tmp_path / "i.html")]).exit_code == 1
+    page = (tmp_path / "i.html").read_text("utf-8")
+    assert "groups of &#x27;who&#x27;" in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     assert CliRunner().invoke(cli.app, [*command[:-2], "--strict"]).exit_code == 0
 
 

@@ -327,14 +327,19 @@ def crossval(
 @learns
 def inspect_table(
     table: Any, learner: Any, *, as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as one HTML page.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a check fails.")] = False,
 ) -> None:  # fmt: skip
     """Say how TABLE is read, what is missing, unreadable or leaking, and what a fit will cost. Nothing is learnt."""
-    from xmodal.files import plain
+    from xmodal.files import plain, write_beside
     from xmodal.inspection import inspect as look
+    from xmodal.report import inspected
 
     with progress_bar() as progress:
         found: Any = look(learner, table, progress)
+    if html:
+        with write_beside(html) as new:
+            new.write_text(inspected(found), "utf-8", errors="replace")
     if as_json:
         typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
     else:

@@ -207,7 +207,26 @@ def page(model: Model) -> str:
     parts = [tag("section", tag("h2", name, id=f"s{i}"), draw(report)) for i, (name, draw) in enumerate(SECTIONS.items())]
     names: Sequence[str] = [i.name for i in model.answer.inputs.values()]
     top = tag("h1", title), tag("p", sentence(report["verdict"]), class_="verdict"), tag("p", f"Inputs: {cut(', '.join(names), 600)}")
-    body = tag("body", tag("header", *top), tag("nav", links, aria_label="Sections"), tag("main", *parts))
+    return whole(title, tag("header", *top), tag("nav", links, aria_label="Sections"), tag("main", *parts))
+
+
+def inspected(found: Found) -> str:
+    """What `inspect` found, as a page."""
+    title = f"{found['rows']:,} rows: how they are read, and what to mind"
+    findings = [(f["check"], f["level"], f["says"], f["do"]) for f in found["findings"]]
+    columns = [(c["name"], c["modality"], c["distinct"], c["missing"], c["broken"], c["reason"]) for c in found["columns"]]
+    costs = [(name.replace("_", " "), value) for name, value in found["cost"].items()]
+    parts = (
+        tag("h2", "Findings"), table("Findings", ("check", "", "finding", "what to do"), findings),
+        tag("h2", "Columns"), table("Columns", ("column", "read as", "distinct", "missing", "unreadable", "because"), columns),
+        tag("h2", "Cost"), table("What a fit will take", ("what", "how much"), costs),
+    )  # fmt: skip
+    return whole(title, tag("header", tag("h1", title)), tag("main", *parts))
+
+
+def whole(title: str, *parts: Html) -> str:
+    """A page that needs no network."""
+    body = tag("body", *parts)
     policy = tag("meta", http_equiv="Content-Security-Policy", content="default-src 'none'; img-src data:; style-src 'unsafe-inline'")
     view = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
     style = tag("style", Html(Path(__file__).with_name("style.css").read_text("utf-8")))
