@@ -34,7 +34,7 @@ def opened(path: Path, target: str, use: Sequence[str], settings: Mapping[str, A
     task = new_task(found).fit(found.labels.take(pa.array(rows["train"])))
     one = Candidate("bench", "deep", found.inputs, dict(settings), (1 << len(found.inputs)) - 1)
     features, _ = load(found, extractors_of([one]), lambda stage, done, total: None)
-    return Opened(task, found.inputs, asking(features, task, found.labels, 0), rows)
+    return Opened(task, found.inputs, asking(features, task, found.labels, np.ones(found.rows), 0), rows)
 
 
 def expert(table: Opened, settings: Mapping[str, Any]) -> Deep:

@@ -147,6 +147,11 @@ class Media:
         self.said.update(how)
         return file
 
+    def literal(self, name: str) -> bool:
+        """Whether there is a file of just this name."""
+        paths = () if "\0" in name else (os.path.realpath(root / name) for root in self.roots)
+        return any(self._allowed(path) and exists(path) for path in paths)
+
     def files(self, cell: Cell, separator: str | None = None) -> list[str | bytes]:
         """The files of a cell, in order: itself, what a list or a JSON list holds, names between separators, or the files of a folder.
         A file of just that name goes before all these. Raises MediaError."""

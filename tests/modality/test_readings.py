@@ -127,6 +127,16 @@ def test_pictures_named_by_numbers_alone(tmp_path: Path, first: int) -> None:
     assert kinds(table(pic=names, y=["a", "b"] * 20), Job(use=("pic",))) == {"pic": "category" if first == 7 else "number"}
 
 
+def test_numbers_beside_pictures_of_such_names_stay_numbers(tmp_path: Path) -> None:
+    for i in range(9):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    rows = table(pic=[f"{i % 9}.png" for i in range(45)], size=[str(i % 9) for i in range(45)])
+    got, said = readings(rows, Job(), Media((tmp_path,)))
+    assert {n: r.modality for n, r in got.items()} == {"pic": "image", "size": "number"}
+    assert any("'size': its numbers are names of files too" in note and "--modality size=image" in note for note in said)
+    assert readings(rows, Job(modality={"size": "image"}), Media((tmp_path,)))[0]["size"].modality == "image"
+
+
 def test_inputs() -> None:
     words = [f"some words and number {i}" for i in range(18)]
     columns = table(**{"a": ["1", "2"] * 9, "b*": ["1", "2"] * 9, "b1": ["u", "v"] * 9, "table": words})
