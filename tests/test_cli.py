@@ -260,6 +260,7 @@ def test_lists_have_a_line_each(run):
         found = run("list", kind)
         assert [line.split()[0] for line in found.stdout.splitlines()] == sorted(names)
         assert all(len(line.split()) > 3 for line in found.stdout.splitlines())
+    assert "(Devlin et al. 2019)" in run("list", "fusions").stdout
     assert "'fusions'" in run("list", "fusion").stderr
 
 

@@ -15,6 +15,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -480,7 +481,7 @@ def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(LISTS), help
     module, name = LISTS[kind]
     for known, one in sorted(registry(kind, getattr(import_module(f"xmodal.{module}"), name)).items()):
         said = inspect.getdoc(one if isinstance(one, type) else type(one)) or ""
-        typer.echo(f"{known:<14}{' '.join(said.split()).split('. ')[0].rstrip('.:')}")
+        typer.echo(f"{known:<14}{re.split(r'[.:] (?=[A-Z])', ' '.join(said.split()))[0].rstrip('.:')}")
 
 
 @app.command()
