@@ -143,13 +143,12 @@ class Fetch:
 
 def gather(column: FeatureColumn, rows: Rows, state_B: np.ndarray) -> Cells:
     """The distinct present cells of these rows."""
-    row_BK = np.where((state_B == State.PRESENT)[:, None], column.row_BK[rows], -1)
-    state = torch.from_numpy(state_B.astype(np.int64))
+    row_BK, state = column.row_BK[rows], torch.from_numpy(state_B.astype(np.int64))
+    if state_B.any():
+        row_BK = np.where((state_B == State.PRESENT)[:, None], row_BK, -1)
     flat = row_BK.ravel()
-    if row_BK.shape[1] == 1 and flat.min(initial=0) >= 0 and len(flat):
-        ordered = np.sort(flat)
-        if (ordered[1:] != ordered[:-1]).all():
-            return Cells(tensors(column.take(flat)), None, state)
+    if row_BK.shape[1] == 1 and len(flat) and -1 not in (used := set(flat.tolist())) and len(used) == len(flat):
+        return Cells(tensors(column.take(flat)), None, state)
     cells, inverse = np.unique(flat, return_inverse=True)
     if len(cells) and cells[0] < 0:
         cells, inverse = cells[1:], inverse - 1

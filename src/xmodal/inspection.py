@@ -21,8 +21,10 @@ from xmodal.experts.linear import cells
 from xmodal.job import Json, Key, Progress, State, registered
 from xmodal.learner import Learner, Ready
 from xmodal.modality import MODALITIES, MediaModality
+from xmodal.prepare import alike
 from xmodal.race import candidates
-from xmodal.table import distinct, read_table
+from xmodal.table import read_table
+from xmodal.table.reading import encoded_once
 
 # CPU seconds of one fit, and of each thousand rows more: what benches took on one core.
 COST = {"linear": (0.05, 0.4), "boosted": (0.05, 0.6), "forest": (0.35, 1.0), "descriptor": (0.4, 6.0), "raw": (1.0, 20.0)}
@@ -77,7 +79,7 @@ def column(ready: Ready, name: str) -> dict[str, Json]:
     if one.modality not in ("table", "text"):
         kind = cast(MediaModality, registered("modalities", MODALITIES, one.modality))
         shown["files"] = dict(kind.survey(values, opened.media, reading))
-    return {**shown, "reason": reading.reason, "distinct": len(distinct(values)[0]) - 1, **lacks}
+    return {**shown, "reason": reading.reason, "distinct": len(encoded_once(values)[0]), **lacks}
 
 
 def notes(ready: Ready) -> Iterator[Finding]:
@@ -118,9 +120,10 @@ def copies(ready: Ready) -> Iterator[Finding]:
             both = np.isfinite(x_B) & np.isfinite(y)
             tells = both.sum() > FEW and np.ptp(x_B[both]) > 0 and abs(np.corrcoef(x_B[both], y[both])[0, 1]) > 0.9999
         else:
-            kinds, codes = (np.asarray(a.dictionary_encode().indices.fill_null(-1)) for a in (mine, labels))
-            pairs = np.unique(np.stack([kinds, codes], 1)[kinds >= 0], axis=0)
-            tells = 1 < len(np.unique(kinds)) == len(pairs) < len(kinds) / 5 and len(np.unique(pairs[:, 1])) > 1
+            kinds, codes = (np.asarray(a.dictionary_encode().indices.fill_null(-1), np.int64) for a in (mine, labels))
+            count = int(codes.max()) + 2
+            pairs = np.unique((kinds * count + codes)[kinds >= 0])
+            tells = 1 < len(np.unique(kinds)) == len(pairs) < len(kinds) / 5 and len(np.unique(pairs % count)) > 1
         if tells:
             yield Finding(
                 "target copy", "warn", f"{name!r} alone tells the target", f"leave it out (--ignore {name}) unless it is known in advance"
@@ -130,13 +133,13 @@ def copies(ready: Ready) -> Iterator[Finding]:
 def twins(ready: Ready) -> Iterator[Finding]:
     """Equal rows, in one part or in several, and cells of test rows that a training row nearly has."""
     parts, opened = ready.parts, ready.opened
-    cells = [words.to_pylist() for i in opened.inputs.values() for c in i.columns if (words := opened.column(c)) is not None]
-    rows_of: dict[Any, list[int]] = defaultdict(list)
-    for row, values in enumerate(zip(*cells, strict=True)):
-        rows_of[values].append(row)
-    equal = [rows for rows in rows_of.values() if len(rows) > 1]
-    labels = [str(v) for v in ready.labels.to_pylist()]  # of several labels, a dict
+    code_R = alike([words for i in opened.inputs.values() for c in i.columns if (words := opened.column(c)) is not None])
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(np.bincount(code_R)[code_R] > 1).tolist():
+        rows_of[code_R[row]].append(row)
+    equal = list(rows_of.values())
     if equal:
+        labels = {r: str(ready.labels[r].as_py()) for rows in equal for r in rows}  # of several labels, a dict
         other = sum(len({labels[r] for r in rows}) > 1 for rows in equal)
         says = f"{sum(map(len, equal))} rows are equal in all inputs to another row; {other} groups of them differ in the target"
         yield Finding("duplicates", "warn", says, "they are never divided between parts; delete what was entered twice")
@@ -147,7 +150,7 @@ def twins(ready: Ready) -> Iterator[Finding]:
     if same:
         yield Finding("leak", "fail", f"{same} groups of equal rows stand in test and in other parts", "move each into one part")
     for key, one in opened.inputs.items():
-        count = 0 if one.modality not in DESCRIPTORS or one.modality == "table" or len(labels) > MOST else near(ready, key, test, train)
+        count = 0 if one.modality not in DESCRIPTORS or one.modality == "table" or opened.rows > MOST else near(ready, key, test, train)
         if count:
             says = f"{one.name!r}: {count} of {len(test)} test rows have nearly what a training row has"
             yield Finding("leak", "warn", says, "tie them by a column: --group COL")
@@ -189,10 +192,9 @@ def classes(ready: Ready) -> Iterator[Finding]:
     """Classes that are rare, or that no training row has."""
     if ready.task.kind != "classify":
         return
-    labels = ready.labels.to_pylist()
-    seen: dict[str, int] = defaultdict(int)
-    for row in ready.known.tolist():
-        seen[labels[row]] += ready.parts is None or ready.parts[row] != "test"
+    learnt = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
+    seen = dict.fromkeys(ready.labels.drop_null().unique().to_pylist(), 0)
+    seen |= {v["values"]: v["counts"] for v in ready.labels.take(pa.array(learnt)).value_counts().to_pylist()}
     rare = {name: n for name, n in seen.items() if n < FEW}
     if rare:
         shown = ", ".join(f"{name!r} {n}" for name, n in sorted(rare.items(), key=lambda item: item[1])[:5])

@@ -27,8 +27,7 @@ from xmodal import splits
 from xmodal.batch import Examples, View
 from xmodal.errors import TableError, TargetError, unknown
 from xmodal.experts.data import TableData
-from xmodal.features import Counts, Store, build
-from xmodal.features.build import text
+from xmodal.features import Counts, FeatureColumn, Store, build
 from xmodal.features.extractors import Extractor
 from xmodal.job import MAIN, Input, Job, Json, Key, Progress, Rows
 from xmodal.media import Media
@@ -274,8 +273,9 @@ def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     others = [c for i in opened.inputs.values() if i.modality in ("table", "text") for c in i.columns]
     words = [found for c in others if (found := opened.column(c)) is not None]
     if words and any(i.modality not in ("table", "text") for i in opened.inputs.values()):
-        joined = pc.binary_join_element_wise(*words, " ", null_handling="replace")
-        media.append(text(pa.chunked_array([joined]), np.zeros(opened.rows, np.int8)))
+        bytes_R = len(words) - 1 + sum(pc.binary_length(w).fill_null(0).to_numpy() for w in words)
+        same_R = np.where(bytes_R >= splits.TIE_TEXT, alike(words), -1)
+        media.append(FeatureColumn({}, {}, same_R[:, None], np.zeros(opened.rows, np.int8)))
     tied, alone = splits.ties(media, group, opened.rows), splits.ties([], group, opened.rows)
     size, most = np.bincount(tied), MOST * opened.rows
     if size.max() > max(most, 1) >= np.bincount(alone).max():
@@ -284,6 +284,16 @@ def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     if len(size) < alone.max() + 1:
         opened.notes.append(f"{(size[tied] > 1).sum()} rows share pictures, texts or all other cells: such rows stay in one part")
     return tied
+
+
+def alike(columns: Sequence[pa.Array]) -> np.ndarray:
+    """A number a row, [R]: of rows that are equal in all these columns the same."""
+    code_R = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        coded = column.dictionary_encode()
+        code_R = code_R * (len(coded.dictionary) + 1) + coded.indices.fill_null(len(coded.dictionary)).to_numpy()
+        code_R = np.unique(code_R, return_inverse=True)[1]  # small again, for the next
+    return code_R
 
 
 def weights_of(opened: Opened, job: Job) -> np.ndarray:

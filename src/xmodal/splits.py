@@ -29,7 +29,7 @@ def ties(columns: Sequence[FeatureColumn], group: pa.Array | None, rows: int) ->
         row, file = np.nonzero(column.row_BK >= 0)
         cell = column.row_BK[row, file]
         often = np.bincount(cell, minlength=column.cells)
-        strong = (often <= 20) | (often <= 0.01 * rows)
+        strong = (often > 1) & ((often <= 20) | (often <= 0.01 * rows))
         if "text" in column.ragged:
             strong &= np.diff(column.ragged["text"][1]) >= TIE_TEXT
         keep = strong[cell]

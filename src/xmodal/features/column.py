@@ -80,11 +80,18 @@ class FeatureColumn:
     def take(self, cell_U: np.ndarray) -> dict[str, np.ndarray]:
         """One vectorised gather. Ragged arrays come as [U, longest, …], padded with 0, beside `<name>_length`."""
         out: dict[str, np.ndarray] = {name: np.asarray(array)[cell_U] for name, array in self.dense.items()}
+        places: dict[int, tuple[np.ndarray, ...]] = {}  # arrays of the same offsets share them: a step has no time to lose
         for name, (values, offsets) in self.ragged.items():
-            flat, starts = take_ragged(values, offsets, cell_U)
-            out[f"{name}_length"] = length_U = np.diff(starts)
-            out[name] = np.zeros((len(cell_U), max(int(length_U.max(initial=0)), 1), *values.shape[1:]), values.dtype)
-            out[name][np.arange(out[name].shape[1]) < length_U[:, None]] = flat
+            if id(offsets) not in places:
+                starts = offsets[cell_U]
+                length_U = offsets[cell_U + 1] - starts
+                place_L = np.arange(max(length_U.max(initial=0), 1))
+                there_UL = place_L < length_U[:, None]
+                places[id(offsets)] = length_U, there_UL, np.where(there_UL, starts[:, None] + place_L, 0)
+            out[f"{name}_length"], there_UL, at_UL = places[id(offsets)]
+            padded = np.asarray(values)[at_UL] if len(values) else np.zeros((*at_UL.shape, *values.shape[1:]), values.dtype)
+            padded[~there_UL] = 0
+            out[name] = padded
         return out
 
     def pooled(self, name: str, fill: float = np.nan) -> np.ndarray:

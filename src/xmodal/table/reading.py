@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -28,6 +28,7 @@ from xmodal.job import Json, State
 from xmodal.media import encoded
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
+PART = 20_000  # rows whose cells are Python's objects at once
 SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
 DATE = re.compile(
     r"(?:(?P<y>[0-9]{4})(?P<s>[-/.])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
@@ -72,22 +73,35 @@ def text_of(cell: Any) -> str | None:
 
 def canonical(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as canonical text; null where there is none."""
+    return pa.chunked_array([text_at(part) for part in parts_of(values)] or [pa.nulls(0, pa.string())])
+
+
+def text_at(values: pa.ChunkedArray) -> pa.Array:
+    """Of some rows."""
     cells, row = distinct(values)
-    return pa.chunked_array([pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))])
+    return pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))
+
+
+def parts_of(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+    """PART rows at a time, so that not all cells of a long column are Python's objects at once."""
+    return (values.slice(start, PART) for start in range(0, len(values), PART))
 
 
 def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
     """The distinct cells, None last, and which of them each row holds."""
-    if pa.types.is_nested(values.type):
-        return [*values.to_pylist(), None], np.arange(len(values))
+    cells, row = encoded_once(values)
+    return [*cells.to_pylist(), None], row
+
+
+def encoded_once(values: pa.ChunkedArray) -> tuple[pa.Array | pa.ChunkedArray, np.ndarray]:
+    """The same in Arrow, without None. Lists and other cells of rare types all count as distinct."""
     if pa.types.is_timestamp(values.type):  # Python has no nanoseconds
         values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
     try:
         coded = values.combine_chunks().dictionary_encode()
-    except pa.ArrowNotImplementedError:  # of rare types
-        return [*values.to_pylist(), None], np.arange(len(values))
-    cells = [*coded.dictionary.to_pylist(), None]
-    return cells, coded.indices.fill_null(len(cells) - 1).to_numpy().astype(np.int64)
+    except pa.ArrowNotImplementedError:
+        return values, np.arange(len(values))
+    return coded.dictionary, coded.indices.fill_null(len(coded.dictionary)).to_numpy().astype(np.int64)
 
 
 @lru_cache
@@ -210,12 +224,19 @@ class Reading:
 
     def parse(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
         """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""
+        parts = [self._parsed(part) for part in parts_of(values)]
+        state_B = np.concatenate([np.zeros(0, np.int8), *(state for _, state in parts)])
+        if self.modality in MEASURES or self.modality in ("category", "text"):
+            values = pa.chunked_array([value for value, _ in parts], pa.float64() if self.modality in MEASURES else pa.string())
+        return values, state_B
+
+    def _parsed(self, values: pa.ChunkedArray) -> tuple[pa.Array | pa.ChunkedArray, np.ndarray]:
         cells, row = distinct(values)
         value, state_U = zip(*map(self.cell, cells), strict=True)
         if self.modality in MEASURES:
-            values = pa.chunked_array([np.array(value, float)[row]])
+            values = pa.array(np.array(value, float)[row])
         elif self.modality in ("category", "text"):
-            values = pa.chunked_array([pa.array(value, pa.string()).take(pa.array(row))])
+            values = pa.array(value, pa.string()).take(pa.array(row))
         return values, np.array(state_U, np.int8)[row]
 
 
