@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor, nn
 
 from xmodal.batch import Examples
@@ -42,9 +43,31 @@ class Head(nn.Module, ABC):
         """One prediction an example."""
 
 
-def linear_score(last: nn.Linear, joints: tuple[Joint, ...], examples: Examples) -> Output:
-    """`score` [R, C]: of the first view's summary, plus the examples' offset; `state` [R, M]."""
-    score = last(joints[0].rep_BD)
-    if examples.offset_R is not None:
-        score = score + examples.offset_R
-    return {"score": score, "state": joints[0].state_BM}
+class LinearHead(Head):
+    """Output: `score` [R, C], linear in the first view's summary, plus the examples' offset; `state` [R, M]."""
+
+    def __init__(self, task: Task, width: int) -> None:
+        super().__init__(task, width)
+        self.last = nn.Linear(width, task.width)
+
+    def forward(self, joints: tuple[Joint, ...], examples: Examples) -> Output:
+        score_RC = self.last(joints[0].rep_BD)
+        if examples.offset_R is not None:
+            score_RC = score_RC + examples.offset_R
+        return {"score": score_RC, "state": joints[0].state_BM}
+
+    def loss(self, output: Output, examples: Examples) -> Loss:
+        if examples.y is None:
+            raise ValueError("a loss needs y")
+        return self.lose(output["score"], examples.y, examples.weight_R)
+
+    def predict(self, output: Output, examples: Examples) -> Prediction:
+        return Prediction(self.say(output["score"]), output["state"].numpy(force=True))
+
+    @abstractmethod
+    def lose(self, score_RC: Tensor, y: Tensor, weight_R: Tensor) -> Loss:
+        """One loss an example."""
+
+    @abstractmethod
+    def say(self, score_RC: Tensor) -> np.ndarray:
+        """Probabilities [R, C] or values [R]."""
