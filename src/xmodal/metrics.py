@@ -198,8 +198,9 @@ def drawn(
 ) -> np.ndarray:
     """The metric in every draw, [W]. `guess_R`: the class said, else the likeliest."""
     kind = "multilabel" if y_R.ndim == 2 else "classify" if score.ndim == 2 else "regress"
-    said_R = score.argmax(-1) if guess_R is None else guess_R
-    return METRICS[kind][name](Drawn(y_R, score, weight_WR, positive, said_R))
+    if guess_R is None:
+        guess_R = score.argmax(1) if kind == "classify" else score
+    return METRICS[kind][name](Drawn(y_R, score, weight_WR, positive, guess_R))
 
 
 def draw_weights(groups_R: np.ndarray, seed: int, draws: int = 0) -> np.ndarray:
