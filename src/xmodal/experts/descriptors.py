@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from xmodal.encoders.descriptor import fit_pca, stacked
 from xmodal.encoders.plain import BINS, cycles, place, quantiles
-from xmodal.encoders.words import decode, words
+from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
@@ -24,8 +25,8 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 DIMS = 30
 COMPONENTS = 128
 TERMS = {"words": 20_000, "characters": 60_000}
-BLOCKS = ("hog", "colour")  # of a picture's descriptor; each gets the same total variance
-RARE = 2  # categories and terms seen less often are not kept
+RARE = 2  # categories seen less often are not kept
+FEW = 2_000  # texts whose terms are kept while they are read twice
 
 
 class Descriptor(Preparer):
@@ -39,7 +40,16 @@ ANALYSERS: dict[str, Callable[[str], list[str]]] = {
     "words": TfidfVectorizer(ngram_range=(1, 2), tokenizer=words, token_pattern=None).build_analyzer(),
     "characters": TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb").build_analyzer(),
 }
-Counts = Mapping[str, list[Counter[str]]]  # how often each text has each term, by analyser
+
+
+class Counted:
+    """How often each text has each term. Counted anew whenever it is read: texts are small, their terms are not."""
+
+    def __init__(self, texts: Sequence[str], name: str) -> None:
+        self.texts, self.name = texts, name
+
+    def __iter__(self) -> Iterator[Counter[str]]:
+        return (Counter(ANALYSERS[self.name](text)) for text in self.texts)
 
 
 class TextDescriptor(Descriptor):
@@ -47,15 +57,15 @@ class TextDescriptor(Descriptor):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Terms of at least two texts (one where there are few, unless `private`) and their ln((1 + n) / (1 + df)) + 1."""
-        counts, files, arrays = counted(train), {}, {}
-        for name, texts in counts.items():
-            df = Counter(term for count in texts for term in count)
-            least = RARE if len(texts) >= 100 or settings.get("private") else 1
-            kept = sorted((t for t, n in df.items() if n >= least), key=lambda t: (-df[t], t))[: TERMS[name]]
-            files[name] = json.dumps(kept).encode()
-            arrays[name] = (np.log((1 + len(texts)) / (1 + np.array([df[t] for t in kept], float))) + 1).astype(np.float32)
-        x_UF = tfidf(Fitted({}, arrays, files), counts)
+        """`settings`: private."""
+        texts = decode(*train.ragged["text"])
+        counted = {name: Counted(texts, name) for name in ANALYSERS}
+        counts = counted if len(texts) > FEW else {name: list(each) for name, each in counted.items()}
+        files, arrays = {}, {}
+        for name, each in counts.items():
+            terms, arrays[name] = fit_idf(each, TERMS[name], bool(settings.get("private")))
+            files[name] = json.dumps(terms).encode()
+        x_UF = weighed(Fitted({}, arrays, files), counts)
         rank = min(DIMS, *(n - 1 for n in x_UF.shape))
         svd_FD = TruncatedSVD(rank, n_iter=2, random_state=seed).fit(x_UF).components_.T if rank > 0 else np.zeros((x_UF.shape[1], 1))
         return Fitted({"width": x_UF.shape[1]}, arrays | {"components": svd_FD.astype(np.float16)}, files)
@@ -63,16 +73,11 @@ class TextDescriptor(Descriptor):
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Sparse `linear`, dense `dims`."""
-        x_UF = tfidf(fitted, counted(column))
+        texts = decode(*column.ragged["text"])
+        x_UF = weighed(fitted, {name: Counted(texts, name) for name in ANALYSERS})
         ends = x_UF.indptr.astype(np.int64)
         sparse = {"linear.index": (x_UF.indices, ends), "linear.weight": (x_UF.data, ends)}
         return replace(column, dense={"dims": product(x_UF, fitted.arrays["components"])}, ragged=sparse)
-
-
-def counted(column: FeatureColumn) -> Counts:
-    """The terms of each cell."""
-    texts = decode(*column.ragged["text"])
-    return {name: [Counter(analyse(text)) for text in texts] for name, analyse in ANALYSERS.items()}
 
 
 @lru_cache(maxsize=64)
@@ -81,23 +86,11 @@ def vocabulary(content: bytes) -> dict[str, int]:
     return {term: i for i, term in enumerate(json.loads(content))}
 
 
-def tfidf(fitted: Fitted, counts: Counts) -> csr_matrix:
-    """(1 + ln count) idf of each known term, of length 1 a text and block; as scikit-learn's TfidfVectorizer, without
-    its checks, which cost one row half a millisecond."""
+def weighed(fitted: Fitted, counts: Mapping[str, Iterable[Counter[str]]]) -> csr_matrix:
+    """TF-IDF, [U, F]."""
     known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in counts]
-    index, weight, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [0]
-    for texts in zip(*counts.values(), strict=True):
-        start = 0
-        for (at, idf), count in zip(known, texts, strict=True):
-            found = {at[term]: n for term, n in count.items() if term in at}
-            where = np.fromiter(found, np.int32, len(found))
-            w = (1 + np.log(np.fromiter(found.values(), np.float32, len(found)))) * idf[where]
-            index.append(where + np.int32(start))
-            weight.append(w / max(float(np.sqrt(w @ w)), 1e-12))
-            start += len(idf)
-        ends.append(ends[-1] + len(index[-2]) + len(index[-1]))
-    width = sum(len(idf) for _, idf in known)
-    return csr_matrix((np.concatenate(weight).astype(np.float32), np.concatenate(index), ends), (len(ends) - 1, width))
+    index, weight, ends = tfidf(zip(*counts.values(), strict=True), known)
+    return csr_matrix((weight, index, ends), (len(ends) - 1, sum(len(idf) for _, idf in known)))
 
 
 def product(x_UF: csr_matrix | np.ndarray, weight_FC: np.ndarray) -> np.ndarray:
@@ -115,14 +108,8 @@ class ImageDescriptor(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Mean, deviation and components as one affine map."""
-        x_UF = stacked(train)
-        mean, components = x_UF.mean(0) if len(x_UF) else np.zeros(x_UF.shape[1]), np.zeros((x_UF.shape[1], 1))
-        if len(x_UF) > 1:
-            deviation = x_UF.std(0)
-            block = np.concatenate([np.full(train.dense[n].shape[1], train.dense[n].shape[1] ** -0.5) for n in BLOCKS])
-            scale = np.where(deviation > 1e-6, block / np.maximum(deviation, 1e-6), 0.0)
-            pca = PCA(min(COMPONENTS, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
-            components = pca.components_.T * scale[:, None] / max(float(np.sqrt(pca.explained_variance_.sum())), 1e-6)
+        mean, components, variance = fit_pca(train, COMPONENTS, seed)
+        components = components / max(float(np.sqrt(variance.sum())), 1e-6)
         return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
 
     @staticmethod
@@ -130,11 +117,6 @@ class ImageDescriptor(Descriptor):
         """Dense `linear` and `dims`."""
         x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
         return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
-
-
-def stacked(column: FeatureColumn) -> np.ndarray:
-    """What the extractor made of a picture, side by side, [U, F]."""
-    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in BLOCKS], 1)
 
 
 class PlainDescriptor(Descriptor):
