@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.encoders.words import decode, fit_idf, tfidf, vocabulary, words
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
@@ -27,8 +27,8 @@ WORDS = 10_000
 class Descriptor(Encoder):
     """Prepared text: `word.index`, `word.weight`, sparse; prepared pictures: `pca`."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"image", "text"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "descriptor"
+    modality = frozenset({"image", "text"})
+    kind = "descriptor"
     extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["descriptor"]()}
 
     @classmethod
@@ -54,7 +54,7 @@ class Descriptor(Encoder):
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        self.dropout = nn.Dropout(float(fitted.config["dropout"]))  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(number(fitted.config["dropout"]))
         if "words" in fitted.files:
             self.linear: nn.Module = nn.EmbeddingBag(len(fitted.arrays["idf"]), width, mode="sum")
             nn.init.normal_(self.linear.weight, std=width**-0.5)

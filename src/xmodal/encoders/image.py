@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xmodal.batch import uniform
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
@@ -41,8 +41,8 @@ class Residual(nn.Module):
 class Cnn(Encoder):
     """64 x 64 pixels -> a 2 x 2 grid of tokens, with their positions. Of 4 x 4 a fusion costs twice, and gains nothing."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"image"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "raw"
+    modality = frozenset({"image"})
+    kind = "raw"
     extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["pixels"]()}
     grid: Tensor
 
@@ -59,9 +59,8 @@ class Cnn(Encoder):
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        channels = int(fitted.config["channels"])  # type: ignore[arg-type]
-        self.mean = 255 * float(fitted.config["mean"])  # type: ignore[arg-type]
-        self.scale = 1 / (255 * float(fitted.config["deviation"]))  # type: ignore[arg-type]
+        channels, mean, deviation = (number(fitted.config[name]) for name in ("channels", "mean", "deviation"))
+        channels, self.mean, self.scale = int(channels), 255 * mean, 1 / (255 * deviation)
         self.stem = nn.Conv2d(3, channels, 5, 4, 2, bias=False)
         self.norm_stem = nn.GroupNorm(4, channels)
         self.stages = nn.Sequential(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
@@ -25,9 +23,8 @@ class Plain(Encoder):
     """Prepared `number` [U, Pn]: the place among the training quantiles, NaN where missing; `category` [U, Pc]: a row of
     one table, 0 where missing; `date` [U, Pd, 7]: place in the training span, sine and cosine of day, week and year."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"table"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "descriptor"  # and of raw networks: nothing here memorises
-    extractor: ClassVar[Mapping[str, Extractor]] = {}
+    modality = frozenset({"table"})
+    kind = "descriptor"  # and of raw networks: nothing here memorises
     bin: Tensor
 
     @classmethod
@@ -64,7 +61,7 @@ class Plain(Encoder):
         rows = 1 + categories + len(fitted.arrays["known"])
         self.table = nn.Embedding(rows, width, padding_idx=0) if categories else None
         self.bias = nn.Parameter(torch.randn(values + categories, width) * 0.1)
-        self.dropout, self.norm = nn.Dropout(float(fitted.config["dropout"])), nn.LayerNorm(width)  # type: ignore[arg-type]
+        self.dropout, self.norm = nn.Dropout(number(fitted.config["dropout"])), nn.LayerNorm(width)
         self.register_buffer("bin", torch.arange(BINS, dtype=torch.float32), persistent=False)
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:

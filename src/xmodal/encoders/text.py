@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,20 +12,19 @@ from jaxtyping import Float, Int
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.encoders.words import UNSPACED, decode
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
 
 class BiLstm(Encoder):
-    """A token a subword; its position is its place in the text, its unit the word it belongs to."""
+    """A token a subword; its position is its place among those read, its unit the word it belongs to. Of a long text the first and
+    the last part are read."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"text"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "raw"
-    extractor: ClassVar[Mapping[str, Extractor]] = {}
+    modality = frozenset({"text"})
+    kind = "raw"
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
@@ -36,7 +34,7 @@ class BiLstm(Encoder):
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         characters = pre_tokenizers.Split(Regex(f"[{UNSPACED}]"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), characters])
-        size = int(settings.get("vocabulary", 4000))  # type: ignore[arg-type]
+        size = int(number(settings.get("vocabulary", 4000)))
         trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
         tokenizer.train_from_iterator(decode(*train.ragged["text"]), trainer)
         config = {"length": settings.get("length", 96), "dropout": settings.get("dropout", 0.4)}
@@ -44,18 +42,20 @@ class BiLstm(Encoder):
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
-        length = int(fitted.config["length"])  # type: ignore[arg-type]
+        length = int(number(fitted.config["length"]))
         encoded = load(fitted.files["tokenizer.json"]).encode_batch(decode(*column.ragged["text"]))
-        offsets = np.cumsum([0, *(min(len(e), length) for e in encoded)])
-        flat = np.array([pair for e in encoded for pair in zip(e.ids[:length], e.word_ids[:length], strict=True)], np.int32)
-        subword, word = flat.reshape(-1, 2).T
-        return replace(column, dense={}, ragged={"subword": (subword, offsets), "word": (word, offsets)})
+        every = [np.array([e.ids, e.word_ids], np.int32).T for e in encoded]
+        read = [text if len(text) <= length else np.concatenate([text[: length // 2], text[length // 2 - length :]]) for text in every]
+        subword, word = np.concatenate([np.zeros((0, 2), np.int32), *read]).T
+        offsets = np.cumsum([0, *map(len, read)])
+        unread = np.array([(len(text), len(text) - len(part)) for text, part in zip(every, read, strict=True)], np.int64).reshape(-1, 2)
+        return replace(column, dense={"unread": unread}, ragged={"subword": (subword, offsets), "word": (word, offsets)})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        self.embedding = nn.Embedding(int(fitted.config["words"]), width, padding_idx=0)  # type: ignore[arg-type]
+        self.embedding = nn.Embedding(int(number(fitted.config["words"])), width, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=0.3)  # of 1 it learns half as fast and 1 point worse
-        self.dropout = nn.Dropout(float(fitted.config["dropout"]))  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(number(fitted.config["dropout"]))
         self.there, self.back = (nn.LSTM(width, (width + i) // 2, batch_first=True) for i in (0, 1))
         self.norm = nn.LayerNorm(width)
 
