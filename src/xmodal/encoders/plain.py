@@ -29,9 +29,9 @@ class Plain(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Quantiles, categories seen at least twice, the span of dates. `settings`: dropout."""
+        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates. `settings`: dropout."""
         edges = [quantiles(x_U) for x_U in np.asarray(train.dense["number"], float).T]
-        known = [frequent(x_U) for x_U in np.asarray(train.dense["category"]).T]
+        known = [np.sort(frequent(x_U)) for x_U in np.asarray(train.dense["category"]).T]
         date = np.asarray(train.dense["date"], float)
         span = [(np.nanmin(x_U), np.nanmax(x_U)) if np.isfinite(x_U).any() else (0.0, 1.0) for x_U in date.T]
         arrays = {
@@ -98,9 +98,10 @@ def place(x_UP: np.ndarray, edges_PE: np.ndarray) -> np.ndarray:
 
 
 def frequent(x_U: np.ndarray) -> np.ndarray:
-    """The categories that occur at least twice, sorted. Rarer ones teach the row of unknown categories."""
-    values, count = np.unique(x_U, return_counts=True)
-    return np.asarray(values[(count > 1) & (values != 0)])
+    """The categories that occur at least twice, the most frequent first."""
+    value, count = np.unique(x_U[x_U != 0], return_counts=True)
+    first = np.argsort(-count, kind="stable")
+    return np.asarray(value[first][count[first] > 1])
 
 
 def lookup(x_UP: np.ndarray, known: np.ndarray, count_P: np.ndarray) -> np.ndarray:

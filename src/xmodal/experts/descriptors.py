@@ -16,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from xmodal.encoders.descriptor import fit_pca, stacked
-from xmodal.encoders.plain import BINS, cycles, place, quantiles
+from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
 from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
@@ -25,7 +25,6 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 DIMS = 30
 COMPONENTS = 128
 TERMS = {"words": 20_000, "characters": 60_000}
-RARE = 2  # categories seen less often are not kept
 FEW = 2_000  # texts whose terms are kept while they are read twice
 
 
@@ -42,30 +41,18 @@ ANALYSERS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-class Counted:
-    """How often each text has each term. Counted anew whenever it is read: texts are small, their terms are not."""
-
-    def __init__(self, texts: Sequence[str], name: str) -> None:
-        self.texts, self.name = texts, name
-
-    def __iter__(self) -> Iterator[Counter[str]]:
-        return (Counter(ANALYSERS[self.name](text)) for text in self.texts)
-
-
 class TextDescriptor(Descriptor):
     """`linear`: TF-IDF of words and of characters side by side, sparse, each of length 1. `dims`: its truncated SVD."""
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """`settings`: private."""
-        texts = decode(*train.ragged["text"])
-        counted = {name: Counted(texts, name) for name in ANALYSERS}
-        counts = counted if len(texts) > FEW else {name: list(each) for name, each in counted.items()}
-        files, arrays = {}, {}
-        for name, each in counts.items():
-            terms, arrays[name] = fit_idf(each, TERMS[name], bool(settings.get("private")))
+        texts, kept, files, arrays = decode(*train.ragged["text"]), {}, {}, {}
+        for name in ANALYSERS:
+            kept[name] = list(counted(texts, name)) if len(texts) <= FEW else []
+            terms, arrays[name] = fit_idf(kept[name] or counted(texts, name), TERMS[name], bool(settings.get("private")))
             files[name] = json.dumps(terms).encode()
-        x_UF = weighed(Fitted({}, arrays, files), counts)
+        x_UF = weighed(Fitted({}, arrays, files), [kept[name] or counted(texts, name) for name in ANALYSERS])
         rank = min(DIMS, *(n - 1 for n in x_UF.shape))
         svd_FD = TruncatedSVD(rank, n_iter=2, random_state=seed).fit(x_UF).components_.T if rank > 0 else np.zeros((x_UF.shape[1], 1))
         return Fitted({"width": x_UF.shape[1]}, arrays | {"components": svd_FD.astype(np.float16)}, files)
@@ -74,7 +61,7 @@ class TextDescriptor(Descriptor):
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Sparse `linear`, dense `dims`."""
         texts = decode(*column.ragged["text"])
-        x_UF = weighed(fitted, {name: Counted(texts, name) for name in ANALYSERS})
+        x_UF = weighed(fitted, [counted(texts, name) for name in ANALYSERS])
         ends = x_UF.indptr.astype(np.int64)
         sparse = {"linear.index": (x_UF.indices, ends), "linear.weight": (x_UF.data, ends)}
         return replace(column, dense={"dims": product(x_UF, fitted.arrays["components"])}, ragged=sparse)
@@ -86,10 +73,15 @@ def vocabulary(content: bytes) -> dict[str, int]:
     return {term: i for i, term in enumerate(json.loads(content))}
 
 
-def weighed(fitted: Fitted, counts: Mapping[str, Iterable[Counter[str]]]) -> csr_matrix:
-    """TF-IDF, [U, F]."""
-    known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in counts]
-    index, weight, ends = tfidf(zip(*counts.values(), strict=True), known)
+def counted(texts: Sequence[str], name: str) -> Iterator[Counter[str]]:
+    """How often each text has each term."""
+    return map(Counter, map(ANALYSERS[name], texts))
+
+
+def weighed(fitted: Fitted, counts: Iterable[Iterable[Counter[str]]]) -> csr_matrix:
+    """TF-IDF of the terms of every analyser, [U, F]."""
+    known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in ANALYSERS]
+    index, weight, ends = tfidf(zip(*counts, strict=True), known)
     return csr_matrix((weight, index, ends), (len(ends) - 1, sum(len(idf) for _, idf in known)))
 
 
@@ -127,11 +119,7 @@ class PlainDescriptor(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Quantiles; of each column the DIMS most frequent categories seen at least twice; the root mean square length."""
-        known = []
-        for x_U in np.asarray(train.dense["category"]).T:
-            value, count = np.unique(x_U[x_U != 0], return_counts=True)
-            first = np.argsort(-count, kind="stable")[:DIMS]
-            known.append(value[first][count[first] >= RARE])
+        known = [frequent(x_U)[:DIMS] for x_U in np.asarray(train.dense["category"]).T]
         edges = np.array([quantiles(x_U) for x_U in numbers(train).T]).reshape(-1, BINS + 1)
         column = np.repeat(np.arange(len(known)), [len(k) for k in known])
         arrays = {"edges": edges, "known": np.concatenate([np.zeros(0, np.uint64), *known]), "column": column, "length": np.ones(1)}
