@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor, nn
 
 from xmodal.batch import Examples
@@ -44,7 +43,7 @@ class Head(nn.Module, ABC):
 
 
 class LinearHead(Head):
-    """Output: `score` [R, C], linear in the first view's summary, plus the examples' offset; `state` [R, M]."""
+    """Output: `score` [R, C] in the task's pool space, linear in the first view's summary, plus the examples' offset; `state` [R, M]."""
 
     def __init__(self, task: Task, width: int) -> None:
         super().__init__(task, width)
@@ -62,12 +61,8 @@ class LinearHead(Head):
         return self.lose(output["score"], examples.y, examples.weight_R)
 
     def predict(self, output: Output, examples: Examples) -> Prediction:
-        return Prediction(self.say(output["score"]), output["state"].numpy(force=True))
+        return Prediction(self.task.unpool(output["score"].numpy(force=True)), output["state"].numpy(force=True))
 
     @abstractmethod
     def lose(self, score_RC: Tensor, y: Tensor, weight_R: Tensor) -> Loss:
         """One loss an example."""
-
-    @abstractmethod
-    def say(self, score_RC: Tensor) -> np.ndarray:
-        """Probabilities [R, C] or values [R]."""

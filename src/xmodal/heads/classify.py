@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,6 +16,3 @@ class ClassifyHead(LinearHead):
         if not y.is_floating_point():
             weight_R, y = weight_R * (y >= 0), y.clamp(min=0)
         return Loss(F.cross_entropy(score_RC, y, reduction="none"), weight_R)
-
-    def say(self, score_RC: Tensor) -> np.ndarray:
-        return score_RC.softmax(-1).numpy(force=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,6 +16,3 @@ class MultiLabelHead(LinearHead):
         known_RL = (y >= 0).to(score_RC.dtype)
         loss_RL = F.binary_cross_entropy_with_logits(score_RC, y.clamp(min=0), reduction="none") * known_RL
         return Loss(loss_RL.sum(1) / known_RL.sum(1).clamp(min=1), weight_R)
-
-    def say(self, score_RC: Tensor) -> np.ndarray:
-        return score_RC.sigmoid().numpy(force=True)

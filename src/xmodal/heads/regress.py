@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from xmodal.heads.base import LinearHead, Loss
@@ -13,6 +12,3 @@ class RegressHead(LinearHead):
 
     def lose(self, score_RC: Tensor, y: Tensor, weight_R: Tensor) -> Loss:
         return Loss((score_RC[:, 0] - y) ** 2, weight_R)
-
-    def say(self, score_RC: Tensor) -> np.ndarray:
-        return self.task.unpool(score_RC.numpy(force=True))
