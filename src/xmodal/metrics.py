@@ -6,7 +6,7 @@ ones the numbers are scikit-learn's. Undefined: NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,20 +22,19 @@ def ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
     return np.asarray(up / np.where(down > 0, down, np.nan), float)
 
 
-def average(each: Sequence[np.ndarray], draws: int) -> np.ndarray:
-    """The mean of those that are defined, in every draw, [W]."""
-    each_CW = np.reshape(np.array(each, float), (-1, draws))
-    return ratio(np.nansum(each_CW, 0), np.isfinite(each_CW).sum(0))
-
-
 def total(weight_WR: np.ndarray, some: np.ndarray) -> np.ndarray:
     """The weight of some rows, or of some labels of them."""
     return np.asarray(weight_WR @ some.reshape(len(some), -1).sum(1, dtype=np.float32))
 
 
 def recall(true: np.ndarray, said: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
-    """Of what is true, the share that is said. The other way round it is the precision."""
+    """Of what is true, the share that is said."""
     return ratio(total(weight_WR, true & said), total(weight_WR, true))
+
+
+def precision(true: np.ndarray, said: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
+    """Of what is said, the share that is true."""
+    return recall(said, true, weight_WR)
 
 
 def f1(true: np.ndarray, said: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
@@ -78,7 +77,7 @@ def ece(y_R: np.ndarray, p_RC: np.ndarray, bins: int = 15) -> float:
     return float(np.sqrt(max(total, 0.0)))
 
 
-Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # what is true [R], said or scored [R], weight [W, R] -> [W]
+Column = tuple[np.ndarray, np.ndarray, np.ndarray]  # what is true [R], what is said or scored [R], weight [W, R]
 
 
 @dataclass(frozen=True)
@@ -96,31 +95,38 @@ class Drawn:
         """Of a value a row."""
         return np.asarray((self.weight_WR @ value_R.astype(np.float64)) / self.weight_WR.sum(1, dtype=float))
 
-    def of_class(self, measure: Measure, c: int) -> np.ndarray:
-        """A measure of where this class is true and where it is said."""
-        return measure(self.y == c, self.said_R == c, self.weight_WR)
+    def said(self, c: int) -> Column:
+        """Of one class."""
+        return self.y == c, self.said_R == c, self.weight_WR
 
-    def over_classes(self, measure: Measure) -> np.ndarray:
-        """Its mean over the classes that are true or said somewhere."""
-        return average([self.of_class(measure, c) for c in np.unique(np.r_[self.y, self.said_R]).tolist()], len(self.weight_WR))
+    def scored(self, c: int) -> Column:
+        """Of one class against the rest."""
+        return self.y == c, self.score[:, c], self.weight_WR
 
-    def over_labels(self, measure: Measure) -> np.ndarray:
-        """The mean over the labels of a measure of truth and probability, each over its labelled rows."""
-        columns = [(y_R, p_R, y_R >= 0) for y_R, p_R in zip(self.y.T, self.score.T, strict=True)]
-        each = [measure(y_R[k] == 1, p_R[k], self.weight_WR[:, k]) for y_R, p_R, k in columns if k.any()]
-        return average(each, len(self.weight_WR))
+    def over(self, measure: Callable[..., np.ndarray], columns: Iterable[Column]) -> np.ndarray:
+        """The mean over the columns where it is defined."""
+        each = np.array([measure(*column) for column in columns if len(column[0])]).reshape(-1, len(self.weight_WR))
+        return ratio(np.nansum(each, 0), np.isfinite(each).sum(0))
+
+    @property
+    def classes(self) -> list[Column]:
+        """What is said of each class that is true or said of a row."""
+        return [self.said(c) for c in np.unique(np.r_[self.y, self.said_R]).tolist()]
+
+    @property
+    def labels(self) -> list[Column]:
+        """What is scored of each label, over its labelled rows."""
+        return [(self.y[k, at] == 1, self.score[k, at], self.weight_WR[:, k]) for at, k in enumerate((self.y >= 0).T)]
 
 
 def class_auc(d: Drawn) -> np.ndarray:
-    """Of the positive class of two, else the mean over classes, each against the rest."""
-    of = np.array([d.positive]) if d.score.shape[1] == 2 else np.unique(d.y[d.y >= 0])
-    return average([roc_auc(d.y == c, d.score[:, c], d.weight_WR) for c in of], len(d.weight_WR))
+    """Of the positive class of two, else the mean over classes."""
+    return d.over(roc_auc, map(d.scored, [d.positive] if d.score.shape[1] == 2 else np.unique(d.y[d.y >= 0]).tolist()))
 
 
 def weighted_f1(d: Drawn) -> np.ndarray:
     """The mean over classes by how many rows have each; 0 where one is never said rightly."""
-    share = [d.mean(d.y == c) * np.nan_to_num(d.of_class(f1, c)) for c in np.unique(d.y).tolist()]
-    return np.asarray(np.sum(share, 0))
+    return np.asarray(sum(d.mean(column[0]) * np.nan_to_num(f1(*column)) for column in d.classes))
 
 
 def class_loss(d: Drawn) -> np.ndarray:
@@ -153,22 +159,22 @@ def r2(d: Drawn) -> np.ndarray:
 METRICS: dict[str, dict[str, Callable[[Drawn], np.ndarray]]] = {
     "classify": {
         "accuracy": lambda d: d.mean(d.said_R == d.y),
-        "balanced_accuracy": lambda d: d.over_classes(recall),
-        "f1": lambda d: np.nan_to_num(d.of_class(f1, d.positive)),
-        "precision": lambda d: np.nan_to_num(recall(d.said_R == d.positive, d.y == d.positive, d.weight_WR)),
-        "recall": lambda d: d.of_class(recall, d.positive),
-        "f1_macro": lambda d: d.over_classes(f1),
+        "balanced_accuracy": lambda d: d.over(recall, d.classes),
+        "f1": lambda d: np.nan_to_num(f1(*d.said(d.positive))),
+        "precision": lambda d: np.nan_to_num(precision(*d.said(d.positive))),
+        "recall": lambda d: recall(*d.said(d.positive)),
+        "f1_macro": lambda d: d.over(f1, d.classes),
         "f1_weighted": weighted_f1,
         "roc_auc": class_auc,
-        "average_precision": lambda d: average_precision(d.y == d.positive, d.score[:, d.positive], d.weight_WR),
+        "average_precision": lambda d: average_precision(*d.scored(d.positive)),
         "log_loss": class_loss,
         "ece": calibration,
     },
     "multilabel": {
         "f1_micro": lambda d: f1(d.y == 1, (d.score >= 0.5) & (d.y >= 0), d.weight_WR),
-        "f1_macro": lambda d: d.over_labels(lambda true_R, p_R, weight_WR: f1(true_R, p_R >= 0.5, weight_WR)),
-        "mean_average_precision": lambda d: d.over_labels(average_precision),
-        "roc_auc": lambda d: d.over_labels(roc_auc),
+        "f1_macro": lambda d: d.over(lambda true_R, p_R, weight_WR: f1(true_R, p_R >= 0.5, weight_WR), d.labels),
+        "mean_average_precision": lambda d: d.over(average_precision, d.labels),
+        "roc_auc": lambda d: d.over(roc_auc, d.labels),
         "log_loss": label_loss,
     },
     "regress": {
