@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, number, present
+from xmodal.encoders.base import Encoder, present
 from xmodal.encoders.words import decode, fit_idf, tfidf, vocabulary, words
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
@@ -33,14 +33,13 @@ class Descriptor(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """`settings`: dropout, private. Of text, index 0 pads."""
-        config = {"dropout": settings.get("dropout", 0.3)}
+        """`settings`: private. Of text, index 0 pads."""
         if "text" in train.ragged:
             terms, idf = fit_idf((Counter(words(text)) for text in decode(*train.ragged["text"])), WORDS, bool(settings.get("private")))
-            return Fitted(config, {"idf": np.append(np.float32(0), idf)}, {"words": "\n".join(terms).encode()})
+            return Fitted({}, {"idf": np.append(np.float32(0), idf)}, {"words": "\n".join(terms).encode()})
         mean, components, variance = fit_pca(train, COMPONENTS, seed)
         common = 1 / max(float(np.sqrt(variance.mean())), 1e-6)
-        return Fitted(config, {"mean": mean.astype(np.float32), "components": (components * common).astype(np.float32)})
+        return Fitted({}, {"mean": mean.astype(np.float32), "components": (components * common).astype(np.float32)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -54,7 +53,7 @@ class Descriptor(Encoder):
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        self.dropout = nn.Dropout(number(fitted.config["dropout"]))
+        self.dropout = nn.Dropout(0.3)
         if "words" in fitted.files:
             self.linear: nn.Module = nn.EmbeddingBag(len(fitted.arrays["idf"]), width, mode="sum")
             nn.init.normal_(self.linear.weight, std=width**-0.5)

@@ -48,10 +48,10 @@ class Cnn(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Mean and deviation of all pixels. `settings`: channels of the first stage."""
+        """Mean and deviation of all pixels."""
         pixels = np.asarray(train.dense["pixels"][:2000], np.float32) / 255
         mean, deviation = (float(pixels.mean()), float(pixels.std())) if len(pixels) else (0.5, 0.25)
-        return Fitted({"channels": settings.get("channels", 16), "mean": mean, "deviation": max(deviation, 0.05)})
+        return Fitted({"mean": mean, "deviation": max(deviation, 0.05)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -59,14 +59,10 @@ class Cnn(Encoder):
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        channels, mean, deviation = (number(fitted.config[name]) for name in ("channels", "mean", "deviation"))
-        channels, self.mean, self.scale = int(channels), 255 * mean, 1 / (255 * deviation)
-        self.stem = nn.Conv2d(3, channels, 5, 4, 2, bias=False)
-        self.norm_stem = nn.GroupNorm(4, channels)
-        self.stages = nn.Sequential(
-            Residual(channels, channels, 1), Residual(channels, 2 * channels, 2), Residual(2 * channels, 4 * channels, 2)
-        )
-        self.linear, self.norm = nn.Linear(4 * channels, width), nn.LayerNorm(width)
+        self.mean, self.scale = 255 * number(fitted.config["mean"]), 1 / (255 * number(fitted.config["deviation"]))
+        self.stem, self.norm_stem = nn.Conv2d(3, 16, 5, 4, 2, bias=False), nn.GroupNorm(4, 16)
+        self.stages = nn.Sequential(Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2))
+        self.linear, self.norm = nn.Linear(64, width), nn.LayerNorm(width)
         y, x = torch.meshgrid(torch.linspace(0, 1, 2), torch.linspace(0, 1, 2), indexing="ij")
         grid = torch.stack([torch.zeros_like(x), y, x], -1).view(1, 4, 3)
         self.register_buffer("grid", grid, persistent=False)

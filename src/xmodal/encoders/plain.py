@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, number, present
+from xmodal.encoders.base import Encoder, present
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Json
 from xmodal.tokens import Tokens
@@ -29,7 +29,7 @@ class Plain(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates. `settings`: dropout."""
+        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates."""
         edges = [quantiles(x_U) for x_U in np.asarray(train.dense["number"], float).T]
         known = [np.sort(frequent(x_U)) for x_U in np.asarray(train.dense["category"]).T]
         date = np.asarray(train.dense["date"], float)
@@ -40,7 +40,7 @@ class Plain(Encoder):
             "known_count": np.array([len(k) for k in known], np.int64),
             "span": np.array(span, np.float64).reshape(-1, 2),
         }
-        return Fitted({"dropout": settings.get("dropout", 0.1)}, arrays)
+        return Fitted({}, arrays)
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -61,7 +61,7 @@ class Plain(Encoder):
         rows = 1 + categories + len(fitted.arrays["known"])
         self.table = nn.Embedding(rows, width, padding_idx=0) if categories else None
         self.bias = nn.Parameter(torch.randn(values + categories, width) * 0.1)
-        self.dropout, self.norm = nn.Dropout(number(fitted.config["dropout"])), nn.LayerNorm(width)
+        self.dropout, self.norm = nn.Dropout(0.1), nn.LayerNorm(width)
         self.register_buffer("bin", torch.arange(BINS, dtype=torch.float32), persistent=False)
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:

@@ -18,6 +18,9 @@ from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
+SUBWORDS = 4000  # of the vocabulary
+LENGTH = 96  # subwords that are read of a text
+
 
 class BiLstm(Encoder):
     """A token a subword; its position is its place among those read, its unit the word it belongs to. Of a long text the first and
@@ -28,17 +31,15 @@ class BiLstm(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Byte pair encoding (Sennrich et al. 2016) of the training texts. `settings`: vocabulary, length (subwords kept
-        of a text), dropout."""
+        """Byte pair encoding (Sennrich et al. 2016) of the training texts."""
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         characters = pre_tokenizers.Split(Regex(f"[{UNSPACED}]"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), characters])
-        size = int(number(settings.get("vocabulary", 4000)))
-        trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=SUBWORDS, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
         tokenizer.train_from_iterator(decode(*train.ragged["text"]), trainer)
-        config = {"length": settings.get("length", 96), "dropout": settings.get("dropout", 0.4)}
-        return Fitted({**config, "words": tokenizer.get_vocab_size()}, {}, {"tokenizer.json": tokenizer.to_str().encode()})
+        config: dict[str, Json] = {"length": LENGTH, "words": tokenizer.get_vocab_size()}
+        return Fitted(config, {}, {"tokenizer.json": tokenizer.to_str().encode()})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -55,7 +56,7 @@ class BiLstm(Encoder):
         super().__init__(fitted, width)
         self.embedding = nn.Embedding(int(number(fitted.config["words"])), width, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=0.3)  # of 1 it learns half as fast and 1 point worse
-        self.dropout = nn.Dropout(number(fitted.config["dropout"]))
+        self.dropout = nn.Dropout(0.4)
         self.there, self.back = (nn.LSTM(width, (width + i) // 2, batch_first=True) for i in (0, 1))
         self.norm = nn.LayerNorm(width)
 
