@@ -44,13 +44,21 @@ class BiLstm(Encoder):
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         length = int(number(fitted.config["length"]))
-        encoded = load(fitted.files["tokenizer.json"]).encode_batch(decode(*column.ragged["text"]))
-        every = [np.array([e.ids, e.word_ids], np.int32).T for e in encoded]
-        read = [text if len(text) <= length else np.concatenate([text[: length // 2], text[length // 2 - length :]]) for text in every]
-        subword, word = np.concatenate([np.zeros((0, 2), np.int32), *read]).T
-        offsets = np.cumsum([0, *map(len, read)])
-        unread = np.array([(len(text), len(text) - len(part)) for text, part in zip(every, read, strict=True)], np.int64).reshape(-1, 2)
-        return replace(column, dense={"unread": unread}, ragged={"subword": (subword, offsets), "word": (word, offsets)})
+        tokenizer, texts = load(fitted.files["tokenizer.json"]), decode(*column.ragged["text"])
+        read, unread = [np.zeros((0, 2), np.int32)], []
+        for start in range(0, len(texts), 512):  # what the tokenizer hands out takes ten times the memory of what is kept of it
+            for text in tokenizer.encode_batch(texts[start : start + 512]):
+                over = max(len(text) - length, 0)
+                every = np.array([text.ids, text.word_ids], np.int32).T
+                read.append(np.delete(every, slice(length // 2, length // 2 + over), 0))
+                unread.append((len(text), over))
+        subword, word = np.concatenate(read).T
+        offsets = np.cumsum([len(part) for part in read])
+        return replace(
+            column,
+            dense={"unread": np.array(unread, np.int64).reshape(-1, 2)},
+            ragged={"subword": (subword, offsets), "word": (word, offsets)},
+        )
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
