@@ -54,11 +54,8 @@ class BiLstm(Encoder):
                 unread.append((len(text), over))
         subword, word = np.concatenate(read).T
         offsets = np.cumsum([len(part) for part in read])
-        return replace(
-            column,
-            dense={"unread": np.array(unread, np.int64).reshape(-1, 2)},
-            ragged={"subword": (subword, offsets), "word": (word, offsets)},
-        )
+        dense = {"unread": np.array(unread, np.int64).reshape(-1, 2)}
+        return replace(column, dense=dense, ragged={"subword": (subword, offsets), "word": (word, offsets)})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
