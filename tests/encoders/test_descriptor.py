@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from tests.doubles import pointed, ragged
+from tests.doubles import pointed, text
 
 from xmodal.batch import tensors
 from xmodal.encoders.descriptor import Descriptor
 from xmodal.encoders.words import fit_idf, words
-from xmodal.features.column import FeatureColumn
 
 RANDOM = np.random.default_rng(0)
-
-
-def text(texts: list[str]) -> FeatureColumn:
-    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
 
 
 def test_words() -> None:

@@ -7,19 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tests.doubles import pointed, ragged
+from tests.doubles import text
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from xmodal.batch import tensors
 from xmodal.encoders.text import BiLstm
-from xmodal.features.column import FeatureColumn
 
 TEXTS = ["the lowest tower", "a lower tower, lower still", "", "lowest", "今日は寒い", "tower " * 20]
-
-
-def text(texts: list[str]) -> FeatureColumn:
-    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
 
 
 def test_is_a_packed_bilstm(monkeypatch: pytest.MonkeyPatch) -> None:
