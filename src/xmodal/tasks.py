@@ -237,8 +237,6 @@ class MultiLabel(Task):
 
     def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
         """y [R, L]: 1, 0, or -1 where unlabelled; weight 0 where all are."""
-        if pa.types.is_null(values.type):
-            return torch.full((len(values), self.width), -1.0), torch.zeros(len(values))
         fields = [pc.cast(values.field(i), pa.float32()).fill_null(-1).to_numpy(zero_copy_only=False) for i in range(self.width)]
         y_RL = np.stack(fields, 1).astype(np.float32)
         return torch.from_numpy(y_RL), torch.from_numpy((y_RL >= 0).any(1).astype(np.float32))
