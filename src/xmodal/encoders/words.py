@@ -29,13 +29,13 @@ def words(text: str) -> list[str]:
 
 def fit_idf(counts: Iterable[Mapping[str, int]], most: int, private: bool) -> tuple[list[str], np.ndarray]:
     """The most frequent terms of at least two texts (of one where there are few, unless `private`), and ln((1 + n) / (1 + df)) + 1
-    of each. Where there are more than HELD, the rarest so far are forgotten (lossy counting: Manku & Motwani 2002)."""
-    df, texts, rare = Counter[str](), 0, 0
+    of each. Where there are more than HELD, the rarest so far are forgotten (as in lossy counting: Manku & Motwani 2002)."""
+    df, texts = Counter[str](), 0
     for count in counts:
         df.update(count.keys())
-        texts += 1
-        while len(df) > HELD:
-            rare += 1
+        texts, rare, most_held = texts + 1, 0, HELD
+        while len(df) > most_held:
+            rare, most_held = rare + 1, HELD // 2  # so that it isn't done for each text
             df = Counter({term: n for term, n in df.items() if n > rare})
     least = 2 if texts >= 100 or private else 1
     terms = sorted((term for term, n in df.items() if n >= least), key=lambda term: (-df[term], term))[:most]
