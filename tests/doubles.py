@@ -29,6 +29,10 @@ def pointed(dense: dict[str, np.ndarray], rag: dict[str, tuple[np.ndarray, np.nd
     return FeatureColumn(dense, rag, row_B[:, None], state_B)
 
 
+def text(texts: list[str]) -> FeatureColumn:
+    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
+
+
 def columns(rows: int, signal: np.ndarray, seed: int = 0) -> dict[Key, FeatureColumn]:
     """Each input tells something of `signal`. Cell 0 of the pictures is shared by two rows."""
     random = np.random.default_rng(seed)

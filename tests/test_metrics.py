@@ -5,63 +5,50 @@ import pytest
 from sklearn import metrics as sk
 
 from xmodal.errors import ConfigError
-from xmodal.metrics import (
-    classification_metrics,
-    draw_weights,
-    drawn,
-    ece,
-    interval,
-    label_metrics,
-    main_metric,
-    metric_names,
-    regression_metrics,
-)
+from xmodal.metrics import draw_weights, drawn, ece, interval, main_metric, metric_names
+
+CLASSIFY = {
+    "accuracy": lambda y, p, said: sk.accuracy_score(y, said),
+    "balanced_accuracy": lambda y, p, said: np.mean([(said[y == c] == c).mean() for c in np.unique(y)]),
+    "f1": lambda y, p, said: sk.f1_score(y, said, labels=[1], average="macro", zero_division=0.0),
+    "precision": lambda y, p, said: sk.precision_score(y, said, labels=[1], average="macro", zero_division=0.0),
+    "recall": lambda y, p, said: sk.recall_score(y, said, labels=[1], average="macro", zero_division=0.0),
+    "f1_macro": lambda y, p, said: sk.f1_score(y, said, average="macro", zero_division=0.0),
+    "f1_weighted": lambda y, p, said: sk.f1_score(y, said, average="weighted", zero_division=0.0),
+    "roc_auc": lambda y, p, said: np.mean([sk.roc_auc_score(y == c, p[:, c]) for c in range(p.shape[1])]),
+    "average_precision": lambda y, p, said: sk.average_precision_score(y == 1, p[:, 1]),
+    "log_loss": lambda y, p, said: sk.log_loss(y, p, labels=range(p.shape[1])),
+    "ece": lambda y, p, said: ece(y, p),
+}
+REGRESS = {
+    "r2": sk.r2_score,
+    "mean_absolute_error": sk.mean_absolute_error,
+    "root_mean_squared_error": sk.root_mean_squared_error,
+    "mean_absolute_percentage_error": sk.mean_absolute_percentage_error,
+}
+
+
+def resampled(weight_WR):
+    """The rows of each draw."""
+    return [np.repeat(np.arange(len(w)), w.astype(int)) for w in weight_WR]
 
 
 def case(classes: int, rows: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     y = random.integers(0, classes, rows)
     z = random.normal(size=(rows, classes)) + 1.5 * np.eye(classes)[y]
-    p = np.exp(z)
-    return y, np.round(p / p.sum(1, keepdims=True), 2) + 1e-3  # rounded: ties
+    p = np.round(np.exp(z) / np.exp(z).sum(1, keepdims=True), 2) + 1e-3  # rounded: ties
+    return y, p / p.sum(1, keepdims=True)
 
 
-def test_two_classes_equal_sklearn():
-    y, p = case(2)
-    p = p / p.sum(1, keepdims=True)
-    found = classification_metrics(y, p, 1)
-    guess = p.argmax(1)
-    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(y, p[:, 1]))
-    assert found["average_precision"] == pytest.approx(sk.average_precision_score(y, p[:, 1]))
-    assert found["f1"] == pytest.approx(sk.f1_score(y, guess))
-    assert found["recall"] == pytest.approx(sk.recall_score(y, guess))
-    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, guess))
-    assert found["log_loss"] == pytest.approx(sk.log_loss(y, p))
-
-
-def test_a_class_never_seen_counts_as_wrong():
-    y, p = case(3)
-    y[:20] = -1
-    found = classification_metrics(y, p, 0)
-    assert found["accuracy"] == pytest.approx((p.argmax(1) == y).mean())
-    assert found["log_loss"] is None
-    assert found["balanced_accuracy"] <= 0.75
-
-
-def test_undefined_is_none():
-    y, p = np.zeros(5, int), np.full((5, 2), 0.5)
-    assert classification_metrics(y, p, 1)["roc_auc"] is None
-    assert regression_metrics(np.ones(4), np.ones(4))["r2"] is None
-    assert set(classification_metrics(np.zeros(0, int), np.zeros((0, 2)), 1).values()) == {None}
-
-
-@pytest.mark.parametrize("name", [n for n in metric_names("classify", 4) if n != "ece"])
-@pytest.mark.parametrize("classes", [2, 4])
-def test_drawn_equals_resampling(name, classes):
+@pytest.mark.parametrize(("classes", "name"), [(c, n) for c in (2, 4) for n in metric_names("classify", c)])
+def test_drawn_equals_resampling(classes, name):
     y, p = case(classes, 60)
-    weight = draw_weights(np.arange(60), 3, 10)[1:]
-    expected = [classification_metrics(y[r], p[r], 1, (name,))[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
-    assert drawn(name, y, p, 1, weight) == pytest.approx(expected, abs=1e-5)
+    said = (p[:, 1] < 0.2).astype(int)  # may differ from the likeliest
+    weight = draw_weights(np.arange(60), 3, 10)
+    for guess in (None, said):
+        expected = [CLASSIFY[name](y[r], p[r], p[r].argmax(1) if guess is None else guess[r]) for r in resampled(weight)]
+        assert drawn(name, y, p, 1, weight, guess) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", metric_names("regress", 1))
@@ -69,9 +56,28 @@ def test_drawn_regression_equals_resampling(name):
     random = np.random.default_rng(1)
     y = random.normal(size=50) + 1e6
     value = y + random.normal(size=50)
-    weight = draw_weights(np.arange(50), 3, 10)[1:]
-    expected = [regression_metrics(y[r], value[r], (name,))[name] for w in weight for r in [np.repeat(np.arange(50), w.astype(int))]]
+    weight = draw_weights(np.arange(50), 3, 10)
+    expected = [REGRESS[name](y[r], value[r]) for r in resampled(weight)]
     assert drawn(name, y, value, 0, weight) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_class_never_seen_counts_as_wrong():
+    y, p = case(3)
+    y[:20] = -1
+    once = np.ones((1, len(y)))
+    assert drawn("accuracy", y, p, 0, once) == pytest.approx((p.argmax(1) == y).mean())
+    assert np.isnan(drawn("log_loss", y, p, 0, once))
+    assert drawn("balanced_accuracy", y, p, 0, once) <= 0.75
+    assert drawn("f1_macro", y, p, 0, once) == pytest.approx(sk.f1_score(y, p.argmax(1), average="macro"))
+
+
+def test_what_is_undefined():
+    y, p, once = np.zeros(5, int), np.full((5, 2), 0.5), np.ones((1, 5))
+    for name in ("roc_auc", "recall", "average_precision"):
+        assert np.isnan(drawn(name, y, p, 1, once)), name
+    assert drawn("f1", y, p, 1, once) == drawn("precision", y, p, 1, once) == 0
+    assert np.isnan(drawn("r2", np.ones(5), np.ones(5), 0, once))
+    assert np.isnan(drawn("mean_absolute_percentage_error", np.arange(5.0), np.ones(5), 0, once))
 
 
 def test_groups_are_drawn_whole():
@@ -107,14 +113,6 @@ def test_one_class_or_none_known_has_no_auc():
     assert drawn("accuracy", y, p, 0, draw_weights(np.arange(len(y)), 0, 5))[0] == (p.argmax(1) == y).mean()
 
 
-@pytest.mark.parametrize("name", ["f1", "precision", "recall", "average_precision"])
-def test_drawn_of_the_positive_class_equals_resampling(name):
-    y, p = case(2, 60)
-    weight = draw_weights(np.arange(60), 3, 10)[1:]
-    expected = [classification_metrics(y[r], p[r], 1, (name,))[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
-    assert drawn(name, y, p, 1, weight) == pytest.approx(expected, abs=1e-5)
-
-
 def labels(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(2)
     y = random.integers(-1, 2, (rows, 3))
@@ -122,30 +120,23 @@ def labels(rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
     return y, np.round(np.clip(0.5 + 0.2 * y + random.normal(size=y.shape) / 4, 0.02, 0.98), 2)
 
 
-def test_labels_equal_sklearn_where_they_are_labelled():
-    y, p = labels()
-    found, k = label_metrics(y, p), y >= 0
-    both = [c for c in range(3) if len(np.unique(y[k[:, c], c])) > 1]
-    each = lambda score, cs: np.mean([score(y[k[:, c], c], p[k[:, c], c]) for c in cs])  # noqa: E731
-    assert both == [0, 1] and found["roc_auc"] == pytest.approx(each(sk.roc_auc_score, both))
-    assert found["mean_average_precision"] == pytest.approx(each(sk.average_precision_score, range(3)))
-    assert found["f1_micro"] == pytest.approx(sk.f1_score(y[k], p[k] >= 0.5))
-    assert found["f1_macro"] == pytest.approx(each(lambda t, s: sk.f1_score(t, s >= 0.5), range(3)))
-    assert found["log_loss"] == pytest.approx(sk.log_loss(y[k], p[k]), rel=1e-6)
-    blank = np.full_like(y, -1)
-    assert {n for n, v in label_metrics(blank, p).items() if v is None} == {*found} - {"log_loss"}
-
-
 @pytest.mark.parametrize("name", metric_names("multilabel", 3))
-def test_drawn_labels_equal_resampling(name):
-    y, p = labels(60)
-    weight = draw_weights(np.arange(60), 3, 10)[1:]
-    expected = [label_metrics(y[r], p[r])[name] for w in weight for r in [np.repeat(np.arange(60), w.astype(int))]]
-    assert drawn(name, y, p, 0, weight) == pytest.approx(expected, abs=1e-5)
+def test_labels_equal_sklearn_where_they_are_labelled(name):
+    y_RL, p_RL = labels(60)
 
+    def each(y, p, score):
+        """The mean over the labels that both have and lack rows."""
+        known = [(y[k, c], p[k, c]) for c in range(3) for k in [y[:, c] >= 0]]
+        return np.mean([score(t, s) for t, s in known if score is not sk.roc_auc_score or len(np.unique(t)) > 1])
 
-def test_what_is_said_may_differ_from_the_likeliest():
-    y, p = case(2)
-    said = (p[:, 1] > 0.2).astype(int)
-    once = np.ones((1, len(y)))
-    assert classification_metrics(y, p, 1, (), said)["f1"] == pytest.approx(sk.f1_score(y, said)) == drawn("f1", y, p, 1, once, said)[0]
+    expected = {
+        "f1_micro": lambda y, p: sk.f1_score(y[y >= 0], p[y >= 0] >= 0.5),
+        "f1_macro": lambda y, p: each(y, p, lambda t, s: sk.f1_score(t, s >= 0.5)),
+        "mean_average_precision": lambda y, p: each(y, p, sk.average_precision_score),
+        "roc_auc": lambda y, p: each(y, p, sk.roc_auc_score),
+        "log_loss": lambda y, p: sk.log_loss(y[y >= 0], p[y >= 0]),
+    }
+    weight = draw_weights(np.arange(60), 3, 10)
+    found = drawn(name, y_RL, p_RL, 0, weight)
+    assert found == pytest.approx([expected[name](y_RL[r], p_RL[r]) for r in resampled(weight)], abs=1e-5)
+    assert np.isnan(drawn(name, np.full_like(y_RL, -1), p_RL, 0, weight)).all()

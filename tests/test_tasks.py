@@ -67,7 +67,12 @@ def test_metrics_leave_unlabelled_rows_out():
     y, weight = task.encode(pa.array(["a", None, "b", "c"]))
     score = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]])
     found = task.metrics(Prediction(score, np.zeros((4, 0))), Examples((None,), y, weight))
-    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["accuracy"] == pytest.approx(2 / 3) and found["log_loss"] is None
+    assert task.metrics(Prediction(score, np.zeros((4, 0))), Examples((None,), y, 0 * weight)) == {}
+    task = Regress("t", VIEWS).fit(pa.array([10.0, 20.0]))
+    y, weight = task.encode(pa.array([10.0, None, 40.0]))
+    found = task.metrics(Prediction(np.array([12.0, 0.0, 40.0]), np.zeros((3, 0))), Examples((None,), y, weight))
+    assert found["mean_absolute_error"] == pytest.approx(1)
 
 
 def test_a_fold_whose_values_are_all_equal_keeps_the_scale():

@@ -14,10 +14,9 @@ class GatedMlp(nn.Module):
     """SwiGLU (Shazeer 2020): products of two linear maps, so that what two inputs mean only together has a gradient from the
     first step. A plain MLP waits on a plateau there, and memorises meanwhile."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.inner, self.outer = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.inner, self.outer, self.dropout = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width), nn.Dropout(0.1)
 
     def forward(self, x_BND: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         gate, value = self.inner(x_BND).chunk(2, -1)
@@ -29,13 +28,12 @@ class Block(nn.Module):
     """Pre-norm Transformer block (Vaswani et al. 2017; Xiong et al. 2020). Masked tokens are attended by none; a row
     with no token at all attends to its zeros, so that it stays finite and has a gradient."""
 
-    def __init__(self, width: int, heads: int = 4, expand: int = 2, dropout: float = 0.1) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = heads if width % heads == 0 else 1
+        self.heads = 4 if width % 4 == 0 else 1
         self.norm, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = GatedMlp(width, expand * width, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.mlp, self.dropout = GatedMlp(width, 2 * width), nn.Dropout(0.1)
 
     def forward(self, x_BND: Float[Tensor, "B N D"], mask_BN: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
         """What stands behind the mask must be finite (Tokens writes 0 there); what comes out there means nothing."""

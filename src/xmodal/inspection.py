@@ -16,6 +16,7 @@ from sklearn.preprocessing import normalize
 
 from xmodal.errors import UserError
 from xmodal.experts.base import Preparer
+from xmodal.experts.deep import choose, encoder_class, left_out, say_unread
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.experts.linear import cells
 from xmodal.job import Json, Key, Progress, State, registered
@@ -23,6 +24,7 @@ from xmodal.learner import Learner, Ready
 from xmodal.modality import MODALITIES, MediaModality
 from xmodal.prepare import alike
 from xmodal.race import candidates
+from xmodal.splits import thin
 from xmodal.table import read_table
 from xmodal.table.reading import encoded_once
 
@@ -60,6 +62,7 @@ def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json
         }
     columns = [column(ready, name) for name in ready.opened.readings]
     found = [*notes(ready), *gaps(columns, table.data.num_rows), *copies(ready), *twins(ready), *groups(ready, learner), *classes(ready)]
+    found += cuts(ready, learner)
     for check in ("columns", "unreadable", "missing", "target copy", "duplicates", "leak", "groups", "classes"):
         if all(f.check != check for f in found):
             found.append(Finding(check, "pass", "nothing found"))
@@ -202,9 +205,28 @@ def classes(ready: Ready) -> Iterator[Finding]:
         yield Finding("classes", "fail" if min(rare.values()) == 0 else "warn", says, "label more of them, or join classes")
 
 
+def cuts(ready: Ready, learner: Learner) -> Iterator[Finding]:
+    """Texts that a network of the fit would read in part."""
+    for one in candidates(learner.job, ready.task, ready.opened.inputs, learnt(ready)):
+        for key, given in one.inputs.items():
+            if given.modality != "text" or one.settings.get("kind") != "raw" or len(one.inputs) > 1:
+                continue
+            encoder = encoder_class(choose(given, "raw"))
+            column = ready.data.columns[key].rows(thin(ready.known, MOST, learner.job.seed)).compact()
+            prepared = encoder.transform(encoder.fit(column, {}, learner.job.seed), column)
+            if "unread" in prepared.dense:
+                for note in say_unread({given.name: left_out(prepared, np.arange(len(column)))}):
+                    yield Finding("columns", "warn", note, "put what decides first or last: the middle is what is left out")
+
+
+def learnt(ready: Ready) -> int:
+    """How many rows a fit would learn from."""
+    return len(ready.known) if ready.parts is None else int((ready.parts[ready.known] != "test").sum())
+
+
 def cost(ready: Ready, learner: Learner) -> dict[str, Json]:
     """What a fit will take, by what benches took."""
-    n = len(ready.known) if ready.parts is None else int((ready.parts[ready.known] != "test").sum())
+    n = learnt(ready)
     field = candidates(learner.job, ready.task, ready.opened.inputs, n)
     training = learner.job.training
     laps = 1 + 2 * training.folds if n < training.small else 1

@@ -23,7 +23,7 @@ from xmodal import __version__, artefact, prepare, splits
 from xmodal.errors import ConfigError, TargetError
 from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
-from xmodal.experts.deep import Deep
+from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
 from xmodal.files import swappable, write_beside
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
@@ -114,6 +114,7 @@ class Learner:
         task = scored.settled(score, scored.metric)
         answer = replace(outcome.answer, task=task)
         outcome = replace(outcome, answer=answer, pooled=answer if outcome.pooled is outcome.answer else outcome.pooled)
+        notes.extend(say_unread(unread((m.expert for m in answer.members), data, ready.known)))
         if len(ready.known) < len(ready.labels):
             notes.append(f"{len(ready.labels) - len(ready.known)} rows have no label or weight 0: nothing is learnt from them")
         if self.job.ship == "fusion":
@@ -187,11 +188,15 @@ class Learner:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
         Some thousand rows at a time, so that features and what is made of them stay small."""
         table, answer, parts, notes = read_table(source, self.job.encoding, self.job.sheet), self.model.answer, [], dict[str, None]()
+        cut: dict[str, np.ndarray] = {}
         for start in range(0, table.data.num_rows, BLOCK):
             opened, data = self._again(table.part(start, BLOCK), progress)
-            parts.append(answer.predict(data, np.arange(opened.rows)))
+            rows = np.arange(opened.rows)
+            parts.append(answer.predict(data, rows))
+            found = unread((m.expert for m in answer.members), data, rows)
+            cut = {name: cut.get(name, 0) + count for name, count in found.items()}
             notes |= dict.fromkeys(opened.notes)
-        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), list(notes)
+        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), [*notes, *say_unread(cut)]
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from functools import cache
 
 import torch
 from torch import nn
@@ -22,16 +22,12 @@ class Model(nn.Module):
     names ("type", dots, "") would break them."""
 
     def __init__(
-        self,
-        encoders: Sequence[Encoder],
-        uses: Mapping[Key, int],
-        fusions: Mapping[TableName, Fusion],
-        context: Context,
+        self, encoders: Sequence[Encoder], uses: Mapping[Key, int], fusions: Mapping[TableName, Fusion], context: Context,
         heads: Mapping[TaskName, Head],
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.encoders, self.uses = nn.ModuleList(encoders), dict(sorted(uses.items()))
-        self.tables, self.fusions = tuple(fusions), nn.ModuleList(fusions.values())
+        self.reads, self.fusions = {table: fusion.inputs for table, fusion in fusions.items()}, nn.ModuleList(fusions.values())
         self.context = context
         self.tasks, self.heads = {name: head.task for name, head in heads.items()}, nn.ModuleList(heads.values())
 
@@ -42,14 +38,14 @@ class Model(nn.Module):
     def fuse(self, tokens: Mapping[Key, Tokens], inputs: frozenset[Key]) -> dict[TableName, Joint]:
         """One Joint a row of every table, as if only these inputs were there."""
         joints = {}
-        for table, module in zip(self.tables, self.fusions, strict=True):
-            fusion = cast(Fusion, module)
-            joints[table] = fusion({k: tokens[k] if k in inputs else conceal(tokens[k]) for k in fusion.inputs})
+        for (table, keys), fusion in zip(self.reads.items(), self.fusions, strict=True):
+            joints[table] = fusion({k: tokens[k] if k in inputs else conceal(tokens[k]) for k in keys})
         return joints
 
     def connect(self, joints: Mapping[TableName, Joint], links: Links) -> dict[TableName, Joint]:
         """Rows meet."""
-        return cast(dict[TableName, Joint], self.context(joints, links))
+        met: dict[TableName, Joint] = self.context(joints, links)
+        return met
 
     def read(self, joints: Mapping[View, Joint], examples: Mapping[TaskName, Examples]) -> dict[TaskName, Output]:
         """What each asked task's head says of its examples."""
@@ -65,15 +61,11 @@ class Model(nn.Module):
     ) -> dict[TaskName, Output]:
         """From tokens on: a view may read its inputs of its own table and all of every other. Views that may read the
         same are fused once."""
-        keys = frozenset(self.uses) - hide
-        fused: dict[frozenset[Key], dict[TableName, Joint]] = {}
+        fused = cache(lambda seen: self.connect(self.fuse(tokens, seen), links))
         joints = {}
         for view in dict.fromkeys(view for name in examples for view in self.tasks[name].views):
-            fusion = cast(Fusion, self.fusions[self.tables.index(view.table)])
-            seen = keys - (frozenset(fusion.inputs) - view.inputs)
-            if seen not in fused:
-                fused[seen] = self.connect(self.fuse(tokens, seen), links)
-            joints[view] = fused[seen][view.table]
+            others = frozenset(self.reads[view.table]) - view.inputs
+            joints[view] = fused(frozenset(self.uses) - hide - others)[view.table]
         return self.read(joints, examples)
 
     def forward(self, batch: Batch) -> dict[TaskName, Output]:

@@ -63,11 +63,6 @@ def weighted(loss: Loss, weight_Q: np.ndarray) -> Loss:
 LOSSES: dict[str, Callable[[np.ndarray], Loss]] = {"classify": softmax_loss, "regress": square_loss, "multilabel": label_loss}
 
 
-def popcount(bits: np.ndarray) -> np.ndarray:
-    """How many inputs each set holds."""
-    return np.bitwise_count(bits.astype(np.uint64)).astype(np.int64)
-
-
 @dataclass(frozen=True)
 class Scores:
     """What the experts said of Q rows. `z[e][view]`: [Q, C], as if only the inputs in `view` were there; a single's only
@@ -104,10 +99,10 @@ class Pool:
         """w(S), [E]: one input present, its single alone counts; none, nothing does. A joint is usable where two of its inputs
         are there, and without any single everywhere."""
         reads_E = np.array(self.reads, np.int64)
-        single_E = popcount(reads_E) == 1
+        single_E = np.bitwise_count(reads_E) == 1
         if present.bit_count() <= 1 and single_E.any():
             return np.asarray(single_E & (reads_E == present), float)
-        usable_E = popcount(reads_E & present) >= np.where(single_E, 1, self.least)
+        usable_E = np.bitwise_count(reads_E & present) >= np.where(single_E, 1, self.least)
         return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
 
     def calibrated(self, scores: Scores, e: int, view: int) -> np.ndarray:
@@ -156,10 +151,9 @@ def fit_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss: Loss) -> np.ndar
     """o [M, C] minimising mean loss(z + missing @ o) + |o|² / Q, for inputs with missing cells; others stay 0."""
     at = np.flatnonzero(missing_QM.any(0))
     shape = (len(at), z_QC.shape[1])
-    offset_MC = np.zeros((missing_QM.shape[1], z_QC.shape[1]))
+    offset_MC, x_Qm = np.zeros((missing_QM.shape[1], z_QC.shape[1])), missing_QM[:, at].astype(float)
     if not len(at):
         return offset_MC
-    x_Qm = missing_QM[:, at].astype(float)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         loss_Q, slope_QC = loss(z_QC + x_Qm @ flat.reshape(shape))
@@ -177,7 +171,7 @@ def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray]
     full, count = 2**inputs - 1, len(scores.z)
     temperature_E = np.ones(count)
     for e in range(count):
-        rows = np.flatnonzero(popcount(scores.present_Q & scores.reads[e]) >= min(scores.reads[e].bit_count(), 2))
+        rows = np.flatnonzero(np.bitwise_count(scores.present_Q & scores.reads[e]) >= min(scores.reads[e].bit_count(), 2))
         if not scores.residual[e]:
             temperature_E[e] = fit_temperature(scores.at(e, full)[rows], prior_C, loss_of(rows))
     pool = Pool(prior_C, scores.reads, temperature_E, np.ones(count), {}, np.zeros((inputs, len(prior_C))))
@@ -193,16 +187,13 @@ def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tupl
     """(row, view): each row under all it has and under 3 random views that leave it two inputs or more."""
     random = np.random.default_rng(seed)
     view_V = np.array([v for v in views if v != full], np.int64)
-    rows, chosen = [np.flatnonzero(popcount(present_Q) >= 2)], [np.full((popcount(present_Q) >= 2).sum(), full)]
-    if len(view_V):
-        left_QV = present_Q[:, None] & view_V
-        fit_QV = (popcount(left_QV) >= 2) & (left_QV != present_Q[:, None])
-        draw_QV = np.where(fit_QV, random.random(fit_QV.shape), -1.0)
-        best_Q3 = np.argsort(-draw_QV, 1)[:, :3]
-        ok_Q3 = np.take_along_axis(draw_QV, best_Q3, 1) >= 0
-        rows.append(np.nonzero(ok_Q3)[0])
-        chosen.append(view_V[best_Q3[ok_Q3]])
-    return np.concatenate(rows), np.concatenate(chosen)
+    whole = np.flatnonzero(np.bitwise_count(present_Q) >= 2)
+    left_QV = present_Q[:, None] & view_V
+    fit_QV = (np.bitwise_count(left_QV) >= 2) & (left_QV != present_Q[:, None])
+    draw_QV = np.where(fit_QV, random.random(fit_QV.shape), -1.0)
+    best_Q3 = np.argsort(-draw_QV, 1)[:, :3]
+    ok_Q3 = np.take_along_axis(draw_QV, best_Q3, 1) >= 0
+    return np.append(whole, np.nonzero(ok_Q3)[0]), np.append(np.full(len(whole), full), view_V[best_Q3[ok_Q3]])
 
 
 def weigh(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_matrix
+from scipy.sparse import block_array, coo_matrix, hstack
 from scipy.sparse.csgraph import connected_components
 
 from xmodal.errors import ConfigError, TableError
@@ -21,10 +21,11 @@ TIE_TEXT = 20  # equal texts of at least so many bytes tie their rows
 def ties(columns: Sequence[FeatureColumn], group: pa.Array | None, rows: int) -> np.ndarray:
     """One number a row; rows of the same number may never be divided: those of one group (an empty group is its own),
     and those that share a media cell or a text of 20 bytes and more, unless over 1 % of the rows and over 20 share it."""
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    found = [coo_matrix((rows, 0))]
     if group is not None:
         codes = group.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        pairs.append((np.flatnonzero(codes >= 0), codes[codes >= 0]))
+        known = np.flatnonzero(codes >= 0)
+        found.append(coo_matrix((np.ones(len(known)), (known, codes[known])), (rows, codes.max(initial=-1) + 1)))
     for column in columns:
         row, file = np.nonzero(column.row_BK >= 0)
         cell = column.row_BK[row, file]
@@ -33,14 +34,9 @@ def ties(columns: Sequence[FeatureColumn], group: pa.Array | None, rows: int) ->
         if "text" in column.ragged:
             strong &= np.diff(column.ragged["text"][1]) >= TIE_TEXT
         keep = strong[cell]
-        pairs.append((row[keep], cell[keep]))
-    start, left, right = rows, [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for row, value in pairs:
-        left.append(row)
-        right.append(value + start)
-        start += int(value.max(initial=-1)) + 1
-    a, b = np.concatenate(left), np.concatenate(right)
-    _, label = connected_components(coo_matrix((np.ones(len(a)), (a, b)), (start, start)), directed=False)
+        found.append(coo_matrix((np.ones(keep.sum()), (row[keep], cell[keep])), (rows, column.cells)))
+    holds = hstack(found)  # which row has which group and cells
+    _, label = connected_components(block_array([[None, holds], [holds.T, None]]), directed=False)
     return np.asarray(label[:rows])
 
 
@@ -70,16 +66,13 @@ def allocate(groups_R: np.ndarray, strata_R: np.ndarray, shares: Sequence[float]
 def by_time(time_R: np.ndarray, groups_R: np.ndarray) -> tuple[np.ndarray, tuple[float, float], int]:
     """Parts in SHARES, the latest rows test; equal times are never divided, and a group goes whole where its latest row goes.
     Also where val and test begin, and how many rows went later with their group. Raises ConfigError for fewer than three times."""
-    ordered = np.sort(time_R)
-    if len(np.unique(time_R)) < 3:
-        raise ConfigError("at least three different times to split by", f"{len(np.unique(time_R))}", "leave --time out, or give --split")
-    at = np.cumsum(SHARES)[:2] * len(ordered)
-    first = ordered[ordered > ordered[0]]
-    low = max(float(ordered[int(at[0])]), float(first[0]))
-    later = ordered[ordered > low]
-    high = max(float(ordered[min(int(at[1]), len(ordered) - 1)]), float(later[0])) if len(later) else low
-    if not len(later):  # the latest time holds most rows: it is the test, and one time before it val
-        low = float(ordered[ordered < high][-1])
+    times, count = np.unique(time_R, return_counts=True)
+    if len(times) < 3:
+        raise ConfigError("at least three different times to split by", f"{len(times)}", "leave --time out, or give --split")
+    ends = (np.cumsum(SHARES)[:2] * len(time_R)).astype(int)
+    val, test = np.searchsorted(np.cumsum(count), ends, side="right")  # the times of the rows where shares end
+    val = min(max(val, 1), len(times) - 2)  # no part is empty
+    low, high = float(times[val]), float(times[max(test, val + 1)])
     own_R = (time_R >= low).astype(int) + (time_R >= high)
     latest = np.zeros(int(groups_R.max(initial=-1)) + 1, int)
     np.maximum.at(latest, groups_R, own_R)

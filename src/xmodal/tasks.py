@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +20,10 @@ from torch import Tensor
 from xmodal.batch import Examples, View
 from xmodal.errors import TargetError
 from xmodal.features.column import Fitted
-from xmodal.job import TableName, TaskName
-from xmodal.metrics import classification_metrics, label_metrics, regression_metrics
+from xmodal.job import Json, TableName, TaskName
+from xmodal.metrics import drawn, metric_names
 
+T = TypeVar("T", bound="Task")
 MARKS = (";", "|", ",")  # between the labels of a cell
 
 
@@ -49,15 +50,27 @@ class Task(ABC):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """What `fit` found. Raises TargetError before it."""
-        if self.fitted is None:
-            raise TargetError("a fitted task", f"task {self.name!r} before its fit", "call fit first")
-        return self.fitted.config
+        """What `fit` found."""
+        return self.fitted.config if self.fitted else {}
+
+    def found(self: T, **values: Json) -> T:
+        """A copy that has found more."""
+        return replace(self, fitted=Fitted({**self.config, **values}))
 
     @property
-    @abstractmethod
+    def classes(self) -> list[str]:
+        """Canonical names of classes or labels, in canonical order; of a value none."""
+        return list(self.config.get("classes", ()))
+
+    @property
     def width(self) -> int:
         """C, how many numbers a score in pool space has."""
+        return max(len(self.classes), 1)
+
+    @property
+    def positive(self) -> int:
+        """The positive class, where there are two."""
+        return 0
 
     @property
     @abstractmethod
@@ -88,17 +101,25 @@ class Task(ABC):
     def decide(self, score: np.ndarray) -> np.ndarray:
         """What is said of each row, [R]: class names, labels joined, values."""
 
+    def guess(self, score: np.ndarray) -> np.ndarray | None:
+        """The class that is said, [R]; None where classes are not what is asked."""
+        return None
+
+    def truth(self, y_R: np.ndarray) -> np.ndarray:
+        """Of labelled examples: class indices (-1: never seen in training), labels (-1: unlabelled), or values in the target's units."""
+        return y_R.astype(int)
+
     def misfit(self, y_R: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """How ill a score fits what is true, for split-conformal sets and intervals. y as `Judge` has it."""
+        """How ill a score fits the truth, for split-conformal sets and intervals."""
         return np.asarray(np.abs(y_R - score))
 
-    def conformal(self, y_R: np.ndarray, score: np.ndarray, coverage: float) -> Task:
+    def conformal(self: T, y_R: np.ndarray, score: np.ndarray, coverage: float) -> T:
         """A copy that knows the misfit that this share of unseen rows stays below (split-conformal: Lei et al., 2018); None where
         there are too few rows to say."""
         misfit_R = np.sort(self.misfit(y_R, score))
         at = int(np.ceil((len(misfit_R) + 1) * coverage)) - 1
         most = float(misfit_R[at]) if at < len(misfit_R) else None
-        return replace(self, fitted=Fitted({**self.config, "conformal": {"coverage": coverage, "misfit": most, "rows": len(misfit_R)}}))
+        return self.found(conformal={"coverage": coverage, "misfit": most, "rows": len(misfit_R)})
 
     @property
     def most_misfit(self) -> float:
@@ -106,9 +127,13 @@ class Task(ABC):
         found = self.config.get("conformal", {}).get("misfit")
         return np.inf if found is None else float(found)
 
-    @abstractmethod
     def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
         """Over the labelled examples; an undefined one is None."""
+        y_R, keep = labelled(examples)
+        y_R, score, once_WR = self.truth(y_R[keep]), prediction.score[keep], np.ones((1, keep.sum()))
+        guess_R, names = self.guess(score), metric_names(self.kind, self.width) if keep.any() else ()
+        values = {name: float(drawn(name, y_R, score, self.positive, once_WR, guess_R)[0]) for name in names}
+        return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -116,15 +141,6 @@ class Classify(Task):
     """One class of several. Pool space: the log-probability of each class, floored at 1 / (n + C)."""
 
     kind: ClassVar[str] = "classify"
-
-    @property
-    def classes(self) -> list[str]:
-        """Canonical names, in canonical order."""
-        return list(self.config["classes"])
-
-    @property
-    def width(self) -> int:
-        return len(self.classes)
 
     @property
     def prior(self) -> np.ndarray:
@@ -142,16 +158,15 @@ class Classify(Task):
 
     def fit(self, train: pa.Array) -> Classify:
         """Classes and their counts. Raises TargetError where fewer than two are left to tell apart."""
-        counts = Counter(v for v in train.to_pylist() if v is not None)
-        classes = sorted(counts, key=class_order)
+        classes = sorted(train.drop_null().unique().to_pylist(), key=class_order)
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "no labelled row"
             raise TargetError(f"at least two classes in target {self.name!r}", found, "choose another target or label more rows")
-        return replace(self, fitted=Fitted({"classes": list(classes), "counts": [counts[c] for c in classes]}))
+        return self.found(classes=classes).recount(train)
 
     def recount(self, train: pa.Array) -> Classify:
-        counts = Counter(v for v in train.to_pylist() if v is not None)
-        return replace(self, fitted=Fitted({**self.config, "counts": [counts[c] for c in self.classes]}))
+        counts = Counter(train.to_pylist())
+        return self.found(counts=[counts[c] for c in self.classes])
 
     def guess(self, score: np.ndarray) -> np.ndarray:
         """The class that is said, [R]: by the threshold of the positive class, by the least expected cost, or the likeliest."""
@@ -187,11 +202,6 @@ class Classify(Task):
         y = torch.tensor([index.get(v, -1) for v in labels], dtype=torch.int64)
         return y, torch.tensor([float(v is not None) for v in labels])
 
-    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
-        y_R, keep = labelled(examples)
-        score = prediction.score[keep]
-        return classification_metrics(y_R[keep].astype(int), score, self.positive, (), self.guess(score))
-
 
 @dataclass(frozen=True)
 class MultiLabel(Task):
@@ -201,22 +211,13 @@ class MultiLabel(Task):
     kind: ClassVar[str] = "multilabel"
 
     @property
-    def classes(self) -> list[str]:
-        """The labels, in the order of their reading."""
-        return list(self.config["classes"])
-
-    @property
-    def width(self) -> int:
-        return len(self.classes)
-
-    @property
     def prior(self) -> np.ndarray:
         """Logit of each label's share, [L]."""
         return self.pool(np.asarray(self.config["counts"], float) / np.maximum(self.config["labelled"], 1))
 
     def fit(self, train: pa.Array) -> MultiLabel:
         """Raises TargetError where no label is both there and not there."""
-        task = replace(self, fitted=Fitted({"classes": [f.name for f in train.type], "counts": [], "labelled": []})).recount(train)
+        task = self.found(classes=[f.name for f in train.type]).recount(train)
         if not any(0 < n < m for n, m in zip(task.config["counts"], task.config["labelled"], strict=True)):
             do = "label more rows, or choose another target"
             raise TargetError(f"a label of {self.name!r} that some training rows have and others lack", "none", do)
@@ -224,8 +225,7 @@ class MultiLabel(Task):
 
     def recount(self, train: pa.Array) -> MultiLabel:
         y_RL = self.encode(train)[0].numpy()
-        counts = {"counts": (y_RL == 1).sum(0).tolist(), "labelled": (y_RL >= 0).sum(0).tolist()}
-        return replace(self, fitted=Fitted({**self.config, **counts}))
+        return self.found(counts=(y_RL == 1).sum(0).tolist(), labelled=(y_RL >= 0).sum(0).tolist())
 
     def pool(self, score: np.ndarray) -> np.ndarray:
         floor = 1.0 / (float(np.max(self.config["labelled"])) + 2)
@@ -237,8 +237,6 @@ class MultiLabel(Task):
 
     def encode(self, values: pa.Array) -> tuple[Tensor, Tensor]:
         """y [R, L]: 1, 0, or -1 where unlabelled; weight 0 where all are."""
-        if pa.types.is_null(values.type):
-            return torch.full((len(values), self.width), -1.0), torch.zeros(len(values))
         fields = [pc.cast(values.field(i), pa.float32()).fill_null(-1).to_numpy(zero_copy_only=False) for i in range(self.width)]
         y_RL = np.stack(fields, 1).astype(np.float32)
         return torch.from_numpy(y_RL), torch.from_numpy((y_RL >= 0).any(1).astype(np.float32))
@@ -248,20 +246,12 @@ class MultiLabel(Task):
         names, mark = np.array(self.classes, object), next((m for m in MARKS if not any(m in c for c in self.classes)), MARKS[0])
         return np.array([mark.join(names[p >= 0.5]) for p in score], object)
 
-    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
-        y_R, keep = labelled(examples)
-        return label_metrics(y_R[keep].astype(int), prediction.score[keep])
-
 
 @dataclass(frozen=True)
 class Regress(Task):
     """One value. Pool space: the standardised value, [R, 1]."""
 
     kind: ClassVar[str] = "regress"
-
-    @property
-    def width(self) -> int:
-        return 1
 
     @property
     def prior(self) -> np.ndarray:
@@ -281,7 +271,7 @@ class Regress(Task):
         if len(y) < 2 or np.ptp(y) == 0:
             found = f"only the value {y[0]:g}" if len(y) else "no labelled row"
             raise TargetError(f"at least two values in target {self.name!r}", found, "choose another target or label more rows")
-        return replace(self, fitted=Fitted({"mean": float(y.mean()), "deviation": float(y.std())}))
+        return self.found(mean=float(y.mean()), deviation=float(y.std()))
 
     def recount(self, train: pa.Array) -> Regress:
         return self.fit(train) if len(train.drop_null().unique()) > 1 else self
@@ -305,11 +295,8 @@ class Regress(Task):
     def decide(self, score: np.ndarray) -> np.ndarray:
         return score
 
-    def metrics(self, prediction: Prediction, examples: Examples) -> dict[str, float | None]:
-        """Over the labelled examples, in the target's own units."""
-        y_R, keep = labelled(examples)
-        mean, deviation = self.scale
-        return regression_metrics(y_R[keep] * deviation + mean, prediction.score[keep])
+    def truth(self, y_R: np.ndarray) -> np.ndarray:
+        return self.unpool(y_R[:, None])
 
 
 def labelled(examples: Examples) -> tuple[np.ndarray, np.ndarray]:

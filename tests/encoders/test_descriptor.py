@@ -1,20 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
+import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from tests.doubles import pointed, ragged
+from tests.doubles import pointed, text
 
 from xmodal.batch import tensors
 from xmodal.encoders.descriptor import Descriptor
-from xmodal.encoders.words import words
-from xmodal.features.column import FeatureColumn
+from xmodal.encoders.words import fit_idf, words
 
 RANDOM = np.random.default_rng(0)
-
-
-def text(texts: list[str]) -> FeatureColumn:
-    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
 
 
 def test_words() -> None:
@@ -47,6 +45,15 @@ def test_only_words_of_training_and_of_two_texts() -> None:
     assert Descriptor.transform(empty, text(["a"])).ragged["word.index"][1].tolist() == [0, 0]
 
 
+def test_the_rarest_terms_are_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [Counter(["often", f"once{i}", *(["sometimes"] if i % 3 else [])]) for i in range(300)]
+    every, idf = fit_idf(counts, 3, False)
+    monkeypatch.setattr("xmodal.encoders.words.HELD", 20)
+    some, idf_some = fit_idf(iter(counts), 3, False)
+    assert every == some == ["often", "sometimes"]
+    np.testing.assert_array_equal(idf, idf_some)
+
+
 def test_pca_is_an_affine_map_with_balanced_blocks() -> None:
     latent = RANDOM.normal(size=(200, 2))
     hog = np.concatenate([latent[:, :1] * 5 + RANDOM.normal(0, 0.1, (200, 1)) for _ in range(30)] + [np.full((200, 1), 7.0)], 1)
@@ -61,5 +68,6 @@ def test_pca_is_an_affine_map_with_balanced_blocks() -> None:
     assert pca.var(0)[2:].max() < 0.1 * pca.var(0)[1]
     some = column.rows(np.arange(5)).compact()
     assert Descriptor.transform(Descriptor.fit(some, {}, 0), column).dense["pca"].shape == (200, 5)
-    none = Descriptor.fit(column.hidden().compact(), {}, 0)
-    assert Descriptor.transform(none, column).dense["pca"].shape == (200, 1)
+    for few in (column.hidden(), column.rows(np.arange(1))):
+        pca = Descriptor.transform(Descriptor.fit(few.compact(), {}, 0), column).dense["pca"]
+        assert pca.shape == (200, 1) and not pca.any(), "none, or one picture, says nothing"

@@ -5,25 +5,22 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
-from tests.doubles import pointed, ragged
+from tests.doubles import text
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from xmodal.batch import tensors
 from xmodal.encoders.text import BiLstm
-from xmodal.features.column import FeatureColumn
 
 TEXTS = ["the lowest tower", "a lower tower, lower still", "", "lowest", "今日は寒い", "tower " * 20]
 
 
-def text(texts: list[str]) -> FeatureColumn:
-    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
-
-
-def test_is_a_packed_bilstm() -> None:
+def test_is_a_packed_bilstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xmodal.encoders.text.LENGTH", 8)
     column = text(TEXTS)
-    fitted = BiLstm.fit(column, {"length": 8}, 0)
+    fitted = BiLstm.fit(column, {}, 0)
     x = tensors(BiLstm.transform(fitted, column).take(np.arange(len(TEXTS))))
     torch.manual_seed(0)
     encoder = BiLstm(fitted, 16).eval()
@@ -39,6 +36,15 @@ def test_is_a_packed_bilstm() -> None:
     assert torch.allclose(tokens.x_BND[some], expected, atol=1e-5)
     assert tokens.mask_BN.sum(1).tolist() == x["subword_length"].tolist()
     assert tokens.mask_BN.shape[1] == 8, "longer texts are cut"
+
+
+def test_of_a_long_text_the_first_and_the_last_part_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xmodal.encoders.text.LENGTH", 5)
+    column = text(["a b c d e f g h", "a b c d e", ""] * 2)
+    prepared = BiLstm.transform(BiLstm.fit(column, {}, 0), column)
+    word, ends = prepared.ragged["word"]
+    assert [w.tolist() for w in np.split(word, ends[1:-1])] == [[0, 1, 5, 6, 7], [0, 1, 2, 3, 4], []] * 2
+    assert prepared.dense["unread"].tolist() == [[8, 3], [5, 0], [0, 0]] * 2
 
 
 def test_units_are_words_and_positions_subwords() -> None:

@@ -138,3 +138,24 @@ def test_equal_values_of_two_columns_are_apart_and_classes_have_one_name() -> No
         scores.append(found["targets"]["y"]["metrics"]["accuracy"])
     assert scores[0] == scores[1] > 0.9
     assert {*learner.predict([{"one": 7, "two": 0}, {"one": 0, "two": 7}])} <= {"0", "1"}  # unknown there alone
+
+
+def test_long_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
+    words = [f"word{i % 7}" for i in range(331)]
+    rows = pd.DataFrame({"note": [" ".join(words if r in (5, 25, 45) else [f"short{r}"]) for r in range(60)], "label": ["x", "y"] * 30})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    roles = ["--target", "label", "--set", "training.epochs=1", "--set", "training.minimum=1", "--set", "training.folds=2"]
+    asked, said = [*roles, "--encoder", "note=bilstm"], "input 'note': 3 of 60 texts are cut for its network, 71 % of their tokens unread"
+    run = CliRunner().invoke
+    source = str(tmp_path / "t.csv")
+    found = json.loads(run(app, ["inspect", source, *asked, "--json"]).stdout)["findings"]
+    assert any(f["says"].startswith(said) and f["level"] == "warn" for f in found), found
+    plain = run(app, ["inspect", source, *roles, "--json"])
+    assert plain.exit_code == 0 and "are cut" not in plain.stdout, "too few rows for a network that reads words"
+    fitted = run(app, ["fit", source, *asked, "--out", str(tmp_path / "m")])
+    assert fitted.exit_code == 0, fitted.output
+    told = json.loads((tmp_path / "m/report.json").read_text())
+    raw = any(e["name"] == "note.bilstm" and e["kept"] for e in told["experts"])
+    assert any(w.startswith(said) for w in told["warnings"]) == raw
+    predicted = " ".join(run(app, ["predict", str(tmp_path / "m"), source]).output.split())
+    assert (said in predicted) == raw

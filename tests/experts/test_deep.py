@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.doubles import INPUTS, table
+import torch
+from tests.doubles import INPUTS, WORDS, pointed, ragged, table
 
+from xmodal.batch import Examples
 from xmodal.errors import ConfigError
 from xmodal.experts.correction import Correction
-from xmodal.experts.deep import Deep, choose
+from xmodal.experts.data import TableData
+from xmodal.experts.deep import Deep, choose, say_unread, unread
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, State
 
@@ -103,3 +106,25 @@ def test_experts_share_what_is_prepared() -> None:
     before = set(data.cache)
     Correction({"y": task}, INPUTS, {"training": QUICK}).fit(data, ROWS[:60], ROWS[60:], Budget(), 0)
     assert set(data.cache) == before
+
+
+def test_of_long_texts_the_end_is_read_and_what_is_not_is_counted() -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 300)
+    length = np.where(np.arange(300) % 20 == 0, 3000, 12)
+    texts = [" ".join([*random.choice(WORDS[3:], n), WORDS[c]]) for n, c in zip(length, y, strict=True)]
+    data = TableData(
+        {"main.note": pointed({}, {"text": ragged(texts)}, np.arange(300))}, {"y": Examples((None,), torch.from_numpy(y), torch.ones(300))}
+    )
+    settings = {"kind": "raw", "training": {"epochs": 12, "minimum": 12, "width": 32, "batch": 32, "rate": 1e-2}}
+    expert = Deep({"y": table("classify")[0]}, {"main.note": INPUTS["main.note"]}, settings)
+    rows, test = np.arange(240), np.arange(240, 300)
+    expert.fit(data, rows, None, Budget(epochs=12), 0)
+    right = expert.predict(data, test)["y"].score.argmax(1) == y[test]
+    assert right.mean() >= 0.95 and right[length[test] > 12].all()
+    found = unread([expert], data, test)
+    assert found["note"].tolist() == [60, 3, 3 * 3001, 3 * (3001 - 96)]
+    (note,) = say_unread({"note": found["note"] + unread([expert], data, rows)["note"]})
+    assert note.startswith("input 'note': 15 of 300 texts are cut for its network, 97 % of their tokens unread")
+    assert not say_unread(unread([expert], data, test[length[test] < 99]))
+    assert not unread([fitted()[0]], fitted()[1], ROWS), "descriptors read all"

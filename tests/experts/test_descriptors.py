@@ -7,16 +7,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, hstack
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
-from tests.doubles import columns, pointed, ragged
+from tests.doubles import columns, pointed, text
 
 from xmodal.encoders.words import words
 from xmodal.experts.descriptors import DESCRIPTORS, ImageDescriptor, PlainDescriptor, TextDescriptor, product
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Key
-
-
-def text(texts: list[str]) -> FeatureColumn:
-    return pointed({}, {"text": ragged(texts)}, np.arange(len(texts)))
 
 
 def plain(number: np.ndarray, category: np.ndarray | None = None, date: np.ndarray | None = None) -> FeatureColumn:

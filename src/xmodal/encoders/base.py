@@ -24,7 +24,7 @@ class Encoder(nn.Module, ABC):
 
     modality: ClassVar[frozenset[str]]  # which modalities it reads
     kind: ClassVar[Literal["descriptor", "raw"]]  # the two never share one network: the raw one memorises first
-    extractor: ClassVar[Mapping[str, Extractor]]  # whose outputs it reads
+    extractor: ClassVar[Mapping[str, Extractor]] = {}  # whose outputs it reads, by modality
 
     @classmethod
     @abstractmethod
@@ -34,7 +34,8 @@ class Encoder(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
-        """Features -> prepared; the same code for a table and for one row."""
+        """Features -> prepared; the same code for a table and for one row. A dense `unread` [U, 2] says how many units each cell has,
+        and how many of them are left out."""
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__()
@@ -46,6 +47,12 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         """U cells -> Tokens of U rows, all PRESENT."""
+
+
+def number(value: Json) -> float:
+    """A setting that is a number."""
+    assert isinstance(value, (int, float))
+    return float(value)
 
 
 def present(x_UND: Float[Tensor, "U N D"], mask_UN: Bool[Tensor, "U N"] | None = None) -> Tokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xmodal.batch import uniform
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
@@ -41,17 +41,17 @@ class Residual(nn.Module):
 class Cnn(Encoder):
     """64 x 64 pixels -> a 2 x 2 grid of tokens, with their positions. Of 4 x 4 a fusion costs twice, and gains nothing."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"image"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "raw"
+    modality = frozenset({"image"})
+    kind = "raw"
     extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["pixels"]()}
     grid: Tensor
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Mean and deviation of all pixels. `settings`: channels of the first stage."""
+        """Mean and deviation of all pixels."""
         pixels = np.asarray(train.dense["pixels"][:2000], np.float32) / 255
         mean, deviation = (float(pixels.mean()), float(pixels.std())) if len(pixels) else (0.5, 0.25)
-        return Fitted({"channels": settings.get("channels", 16), "mean": mean, "deviation": max(deviation, 0.05)})
+        return Fitted({"mean": mean, "deviation": max(deviation, 0.05)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -59,15 +59,10 @@ class Cnn(Encoder):
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        channels = int(fitted.config["channels"])  # type: ignore[arg-type]
-        self.mean = 255 * float(fitted.config["mean"])  # type: ignore[arg-type]
-        self.scale = 1 / (255 * float(fitted.config["deviation"]))  # type: ignore[arg-type]
-        self.stem = nn.Conv2d(3, channels, 5, 4, 2, bias=False)
-        self.norm_stem = nn.GroupNorm(4, channels)
-        self.stages = nn.Sequential(
-            Residual(channels, channels, 1), Residual(channels, 2 * channels, 2), Residual(2 * channels, 4 * channels, 2)
-        )
-        self.linear, self.norm = nn.Linear(4 * channels, width), nn.LayerNorm(width)
+        self.mean, self.scale = 255 * number(fitted.config["mean"]), 1 / (255 * number(fitted.config["deviation"]))
+        self.stem, self.norm_stem = nn.Conv2d(3, 16, 5, 4, 2, bias=False), nn.GroupNorm(4, 16)
+        self.stages = nn.Sequential(Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2))
+        self.linear, self.norm = nn.Linear(64, width), nn.LayerNorm(width)
         y, x = torch.meshgrid(torch.linspace(0, 1, 2), torch.linspace(0, 1, 2), indexing="ij")
         grid = torch.stack([torch.zeros_like(x), y, x], -1).view(1, 4, 3)
         self.register_buffer("grid", grid, persistent=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from xmodal.encoders.base import Encoder, present
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
@@ -25,16 +23,15 @@ class Plain(Encoder):
     """Prepared `number` [U, Pn]: the place among the training quantiles, NaN where missing; `category` [U, Pc]: a row of
     one table, 0 where missing; `date` [U, Pd, 7]: place in the training span, sine and cosine of day, week and year."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"table"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "descriptor"  # and of raw networks: nothing here memorises
-    extractor: ClassVar[Mapping[str, Extractor]] = {}
+    modality = frozenset({"table"})
+    kind = "descriptor"  # and of raw networks: nothing here memorises
     bin: Tensor
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Quantiles, categories seen at least twice, the span of dates. `settings`: dropout."""
+        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates."""
         edges = [quantiles(x_U) for x_U in np.asarray(train.dense["number"], float).T]
-        known = [frequent(x_U) for x_U in np.asarray(train.dense["category"]).T]
+        known = [np.sort(frequent(x_U)) for x_U in np.asarray(train.dense["category"]).T]
         date = np.asarray(train.dense["date"], float)
         span = [(np.nanmin(x_U), np.nanmax(x_U)) if np.isfinite(x_U).any() else (0.0, 1.0) for x_U in date.T]
         arrays = {
@@ -43,7 +40,7 @@ class Plain(Encoder):
             "known_count": np.array([len(k) for k in known], np.int64),
             "span": np.array(span, np.float64).reshape(-1, 2),
         }
-        return Fitted({"dropout": settings.get("dropout", 0.1)}, arrays)
+        return Fitted({}, arrays)
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
@@ -64,7 +61,7 @@ class Plain(Encoder):
         rows = 1 + categories + len(fitted.arrays["known"])
         self.table = nn.Embedding(rows, width, padding_idx=0) if categories else None
         self.bias = nn.Parameter(torch.randn(values + categories, width) * 0.1)
-        self.dropout, self.norm = nn.Dropout(float(fitted.config["dropout"])), nn.LayerNorm(width)  # type: ignore[arg-type]
+        self.dropout, self.norm = nn.Dropout(0.1), nn.LayerNorm(width)
         self.register_buffer("bin", torch.arange(BINS, dtype=torch.float32), persistent=False)
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
@@ -101,9 +98,10 @@ def place(x_UP: np.ndarray, edges_PE: np.ndarray) -> np.ndarray:
 
 
 def frequent(x_U: np.ndarray) -> np.ndarray:
-    """The categories that occur at least twice, sorted. Rarer ones teach the row of unknown categories."""
-    values, count = np.unique(x_U, return_counts=True)
-    return np.asarray(values[(count > 1) & (values != 0)])
+    """The categories that occur at least twice, the most frequent first."""
+    value, count = np.unique(x_U[x_U != 0], return_counts=True)
+    first = np.argsort(-count, kind="stable")
+    return np.asarray(value[first][count[first] > 1])
 
 
 def lookup(x_UP: np.ndarray, known: np.ndarray, count_P: np.ndarray) -> np.ndarray:

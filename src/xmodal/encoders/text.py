@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,49 +12,56 @@ from jaxtyping import Float, Int
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from xmodal.encoders.base import Encoder, present
+from xmodal.encoders.base import Encoder, number, present
 from xmodal.encoders.words import UNSPACED, decode
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
+SUBWORDS = 4000  # of the vocabulary
+LENGTH = 96  # subwords that are read of a text
+
 
 class BiLstm(Encoder):
-    """A token a subword; its position is its place in the text, its unit the word it belongs to."""
+    """A token a subword; its position is its place among those read, its unit the word it belongs to. Of a long text the first and
+    the last part are read."""
 
-    modality: ClassVar[frozenset[str]] = frozenset({"text"})
-    kind: ClassVar[Literal["descriptor", "raw"]] = "raw"
-    extractor: ClassVar[Mapping[str, Extractor]] = {}
+    modality = frozenset({"text"})
+    kind = "raw"
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Byte pair encoding (Sennrich et al. 2016) of the training texts. `settings`: vocabulary, length (subwords kept
-        of a text), dropout."""
+        """Byte pair encoding (Sennrich et al. 2016) of the training texts."""
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         characters = pre_tokenizers.Split(Regex(f"[{UNSPACED}]"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), characters])
-        size = int(settings.get("vocabulary", 4000))  # type: ignore[arg-type]
-        trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=SUBWORDS, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
         tokenizer.train_from_iterator(decode(*train.ragged["text"]), trainer)
-        config = {"length": settings.get("length", 96), "dropout": settings.get("dropout", 0.4)}
-        return Fitted({**config, "words": tokenizer.get_vocab_size()}, {}, {"tokenizer.json": tokenizer.to_str().encode()})
+        config: dict[str, Json] = {"length": LENGTH, "words": tokenizer.get_vocab_size()}
+        return Fitted(config, {}, {"tokenizer.json": tokenizer.to_str().encode()})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
-        length = int(fitted.config["length"])  # type: ignore[arg-type]
-        encoded = load(fitted.files["tokenizer.json"]).encode_batch(decode(*column.ragged["text"]))
-        offsets = np.cumsum([0, *(min(len(e), length) for e in encoded)])
-        flat = np.array([pair for e in encoded for pair in zip(e.ids[:length], e.word_ids[:length], strict=True)], np.int32)
-        subword, word = flat.reshape(-1, 2).T
-        return replace(column, dense={}, ragged={"subword": (subword, offsets), "word": (word, offsets)})
+        length = int(number(fitted.config["length"]))
+        tokenizer, texts = load(fitted.files["tokenizer.json"]), decode(*column.ragged["text"])
+        read, unread = [np.zeros((0, 2), np.int32)], []
+        for start in range(0, len(texts), 512):  # what the tokenizer hands out takes ten times the memory of what is kept of it
+            for text in tokenizer.encode_batch(texts[start : start + 512]):
+                over = max(len(text) - length, 0)
+                every = np.array([text.ids, text.word_ids], np.int32).T
+                read.append(np.delete(every, slice(length // 2, length // 2 + over), 0))
+                unread.append((len(text), over))
+        subword, word = np.concatenate(read).T
+        offsets = np.cumsum([len(part) for part in read])
+        dense = {"unread": np.array(unread, np.int64).reshape(-1, 2)}
+        return replace(column, dense=dense, ragged={"subword": (subword, offsets), "word": (word, offsets)})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
-        self.embedding = nn.Embedding(int(fitted.config["words"]), width, padding_idx=0)  # type: ignore[arg-type]
+        self.embedding = nn.Embedding(int(number(fitted.config["words"])), width, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=0.3)  # of 1 it learns half as fast and 1 point worse
-        self.dropout = nn.Dropout(float(fitted.config["dropout"]))  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(0.4)
         self.there, self.back = (nn.LSTM(width, (width + i) // 2, batch_first=True) for i in (0, 1))
         self.norm = nn.LayerNorm(width)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from xmodal.encoders import ENCODERS
 from xmodal.encoders.base import Encoder
 from xmodal.errors import ConfigError
 from xmodal.experts.base import Data, Expert, Settings, states
-from xmodal.features.column import Fitted
+from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.heads.base import Head, Output
@@ -127,6 +127,34 @@ class Deep(Expert):
         chunks = [self.model.encode(fetch(Plan({}, {self.table: torch.from_numpy(part)}, 0))) for part in at]
         self._tokens = (weakref.ref(data), rows, chunks) if len(rows) <= CACHED else None
         return chunks
+
+
+def left_out(column: FeatureColumn, rows: Rows) -> np.ndarray:
+    """Of a prepared column, [4]: rows that have a cell, rows whose cell is read in part, and the units of these, all and left out."""
+    cell_R = column.row_BK[rows].max(1)
+    units_R2 = np.asarray(column.dense["unread"])[cell_R[cell_R >= 0]]
+    cut_R = units_R2[:, 1] > 0
+    return np.array([len(units_R2), cut_R.sum(), *units_R2[cut_R].sum(0)])
+
+
+def unread(experts: Iterable[Expert], data: Data, rows: Rows) -> dict[str, np.ndarray]:
+    """`left_out` of the inputs, by name, that networks among the experts may read in part."""
+    found = {}
+    for expert in (e for e in experts if isinstance(e, Deep)):
+        for key, name in expert.encoders.items():
+            column = data.transformed(key, encoder_class(name), expert.parts[key])
+            if "unread" in column.dense:
+                found[expert.inputs[key].name] = left_out(column, rows)
+    return found
+
+
+def say_unread(found: Mapping[str, np.ndarray]) -> list[str]:
+    """What to say of it."""
+    return [
+        f"input {name!r}: {cut} of {rows} texts are cut for its network, {100 * left / units:.0f} % of their tokens unread; "
+        "classic experts read them whole"
+        for name, (rows, cut, units, left) in found.items() if cut
+    ]  # fmt: skip
 
 
 def encoder_class(name: str) -> type[Encoder]:

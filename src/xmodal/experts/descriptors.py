@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xmodal.encoders.plain import BINS, cycles, place, quantiles
-from xmodal.encoders.words import decode, words
+from xmodal.encoders.descriptor import fit_pca, stacked
+from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
+from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
@@ -24,8 +25,7 @@ from xmodal.features.extractors import EXTRACTORS, Extractor
 DIMS = 30
 COMPONENTS = 128
 TERMS = {"words": 20_000, "characters": 60_000}
-BLOCKS = ("hog", "colour")  # of a picture's descriptor; each gets the same total variance
-RARE = 2  # categories and terms seen less often are not kept
+FEW = 2_000  # texts whose terms are kept while they are read twice
 
 
 class Descriptor(Preparer):
@@ -39,7 +39,6 @@ ANALYSERS: dict[str, Callable[[str], list[str]]] = {
     "words": TfidfVectorizer(ngram_range=(1, 2), tokenizer=words, token_pattern=None).build_analyzer(),
     "characters": TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb").build_analyzer(),
 }
-Counts = Mapping[str, list[Counter[str]]]  # how often each text has each term, by analyser
 
 
 class TextDescriptor(Descriptor):
@@ -47,15 +46,13 @@ class TextDescriptor(Descriptor):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Terms of at least two texts (one where there are few, unless `private`) and their ln((1 + n) / (1 + df)) + 1."""
-        counts, files, arrays = counted(train), {}, {}
-        for name, texts in counts.items():
-            df = Counter(term for count in texts for term in count)
-            least = RARE if len(texts) >= 100 or settings.get("private") else 1
-            kept = sorted((t for t, n in df.items() if n >= least), key=lambda t: (-df[t], t))[: TERMS[name]]
-            files[name] = json.dumps(kept).encode()
-            arrays[name] = (np.log((1 + len(texts)) / (1 + np.array([df[t] for t in kept], float))) + 1).astype(np.float32)
-        x_UF = tfidf(Fitted({}, arrays, files), counts)
+        """`settings`: private."""
+        texts, kept, files, arrays = decode(*train.ragged["text"]), {}, {}, {}
+        for name in ANALYSERS:
+            kept[name] = list(counted(texts, name)) if len(texts) <= FEW else []
+            terms, arrays[name] = fit_idf(kept[name] or counted(texts, name), TERMS[name], bool(settings.get("private")))
+            files[name] = json.dumps(terms).encode()
+        x_UF = weighed(Fitted({}, arrays, files), [kept[name] or counted(texts, name) for name in ANALYSERS])
         rank = min(DIMS, *(n - 1 for n in x_UF.shape))
         svd_FD = TruncatedSVD(rank, n_iter=2, random_state=seed).fit(x_UF).components_.T if rank > 0 else np.zeros((x_UF.shape[1], 1))
         return Fitted({"width": x_UF.shape[1]}, arrays | {"components": svd_FD.astype(np.float16)}, files)
@@ -63,16 +60,11 @@ class TextDescriptor(Descriptor):
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Sparse `linear`, dense `dims`."""
-        x_UF = tfidf(fitted, counted(column))
+        texts = decode(*column.ragged["text"])
+        x_UF = weighed(fitted, [counted(texts, name) for name in ANALYSERS])
         ends = x_UF.indptr.astype(np.int64)
         sparse = {"linear.index": (x_UF.indices, ends), "linear.weight": (x_UF.data, ends)}
         return replace(column, dense={"dims": product(x_UF, fitted.arrays["components"])}, ragged=sparse)
-
-
-def counted(column: FeatureColumn) -> Counts:
-    """The terms of each cell."""
-    texts = decode(*column.ragged["text"])
-    return {name: [Counter(analyse(text)) for text in texts] for name, analyse in ANALYSERS.items()}
 
 
 @lru_cache(maxsize=64)
@@ -81,23 +73,16 @@ def vocabulary(content: bytes) -> dict[str, int]:
     return {term: i for i, term in enumerate(json.loads(content))}
 
 
-def tfidf(fitted: Fitted, counts: Counts) -> csr_matrix:
-    """(1 + ln count) idf of each known term, of length 1 a text and block; as scikit-learn's TfidfVectorizer, without
-    its checks, which cost one row half a millisecond."""
-    known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in counts]
-    index, weight, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [0]
-    for texts in zip(*counts.values(), strict=True):
-        start = 0
-        for (at, idf), count in zip(known, texts, strict=True):
-            found = {at[term]: n for term, n in count.items() if term in at}
-            where = np.fromiter(found, np.int32, len(found))
-            w = (1 + np.log(np.fromiter(found.values(), np.float32, len(found)))) * idf[where]
-            index.append(where + np.int32(start))
-            weight.append(w / max(float(np.sqrt(w @ w)), 1e-12))
-            start += len(idf)
-        ends.append(ends[-1] + len(index[-2]) + len(index[-1]))
-    width = sum(len(idf) for _, idf in known)
-    return csr_matrix((np.concatenate(weight).astype(np.float32), np.concatenate(index), ends), (len(ends) - 1, width))
+def counted(texts: Sequence[str], name: str) -> Iterator[Counter[str]]:
+    """How often each text has each term."""
+    return map(Counter, map(ANALYSERS[name], texts))
+
+
+def weighed(fitted: Fitted, counts: Iterable[Iterable[Counter[str]]]) -> csr_matrix:
+    """TF-IDF of the terms of every analyser, [U, F]."""
+    known = [(vocabulary(fitted.files[name]), fitted.arrays[name]) for name in ANALYSERS]
+    index, weight, ends = tfidf(zip(*counts, strict=True), known)
+    return csr_matrix((weight, index, ends), (len(ends) - 1, sum(len(idf) for _, idf in known)))
 
 
 def product(x_UF: csr_matrix | np.ndarray, weight_FC: np.ndarray) -> np.ndarray:
@@ -115,14 +100,8 @@ class ImageDescriptor(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Mean, deviation and components as one affine map."""
-        x_UF = stacked(train)
-        mean, components = x_UF.mean(0) if len(x_UF) else np.zeros(x_UF.shape[1]), np.zeros((x_UF.shape[1], 1))
-        if len(x_UF) > 1:
-            deviation = x_UF.std(0)
-            block = np.concatenate([np.full(train.dense[n].shape[1], train.dense[n].shape[1] ** -0.5) for n in BLOCKS])
-            scale = np.where(deviation > 1e-6, block / np.maximum(deviation, 1e-6), 0.0)
-            pca = PCA(min(COMPONENTS, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
-            components = pca.components_.T * scale[:, None] / max(float(np.sqrt(pca.explained_variance_.sum())), 1e-6)
+        mean, components, variance = fit_pca(train, COMPONENTS, seed)
+        components = components / max(float(np.sqrt(variance.sum())), 1e-6)
         return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
 
     @staticmethod
@@ -130,11 +109,6 @@ class ImageDescriptor(Descriptor):
         """Dense `linear` and `dims`."""
         x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
         return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
-
-
-def stacked(column: FeatureColumn) -> np.ndarray:
-    """What the extractor made of a picture, side by side, [U, F]."""
-    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in BLOCKS], 1)
 
 
 class PlainDescriptor(Descriptor):
@@ -145,11 +119,7 @@ class PlainDescriptor(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Quantiles; of each column the DIMS most frequent categories seen at least twice; the root mean square length."""
-        known = []
-        for x_U in np.asarray(train.dense["category"]).T:
-            value, count = np.unique(x_U[x_U != 0], return_counts=True)
-            first = np.argsort(-count, kind="stable")[:DIMS]
-            known.append(value[first][count[first] >= RARE])
+        known = [frequent(x_U)[:DIMS] for x_U in np.asarray(train.dense["category"]).T]
         edges = np.array([quantiles(x_U) for x_U in numbers(train).T]).reshape(-1, BINS + 1)
         column = np.repeat(np.arange(len(known)), [len(k) for k in known])
         arrays = {"edges": edges, "known": np.concatenate([np.zeros(0, np.uint64), *known]), "column": column, "length": np.ones(1)}

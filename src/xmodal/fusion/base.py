@@ -18,7 +18,6 @@ class Fusion(nn.Module, ABC):
     def __init__(self, inputs: Sequence[Key], width: int, settings: Mapping[str, Json]) -> None:
         super().__init__()
         self.inputs = tuple(sorted(inputs))
-        self.width = width
 
     @abstractmethod
     def forward(self, tokens: Mapping[Key, Tokens]) -> Joint:

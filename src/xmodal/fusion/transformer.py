@@ -21,7 +21,7 @@ class Transformer(Fusion):
         super().__init__(inputs, width, settings)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
         self.embedding = nn.Parameter(torch.randn(len(self.inputs), width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(int(settings.get("depth", 1))))  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList([Block(width)])
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Mapping[Key, Tokens]) -> Joint:

@@ -42,9 +42,27 @@ class Head(nn.Module, ABC):
         """One prediction an example."""
 
 
-def linear_score(last: nn.Linear, joints: tuple[Joint, ...], examples: Examples) -> Output:
-    """`score` [R, C]: of the first view's summary, plus the examples' offset; `state` [R, M]."""
-    score = last(joints[0].rep_BD)
-    if examples.offset_R is not None:
-        score = score + examples.offset_R
-    return {"score": score, "state": joints[0].state_BM}
+class LinearHead(Head):
+    """Output: `score` [R, C] in the task's pool space, linear in the first view's summary, plus the examples' offset; `state` [R, M]."""
+
+    def __init__(self, task: Task, width: int) -> None:
+        super().__init__(task, width)
+        self.last = nn.Linear(width, task.width)
+
+    def forward(self, joints: tuple[Joint, ...], examples: Examples) -> Output:
+        score_RC = self.last(joints[0].rep_BD)
+        if examples.offset_R is not None:
+            score_RC = score_RC + examples.offset_R
+        return {"score": score_RC, "state": joints[0].state_BM}
+
+    def loss(self, output: Output, examples: Examples) -> Loss:
+        if examples.y is None:
+            raise ValueError("a loss needs y")
+        return self.lose(output["score"], examples.y, examples.weight_R)
+
+    def predict(self, output: Output, examples: Examples) -> Prediction:
+        return Prediction(self.task.unpool(output["score"].numpy(force=True)), output["state"].numpy(force=True))
+
+    @abstractmethod
+    def lose(self, score_RC: Tensor, y: Tensor, weight_R: Tensor) -> Loss:
+        """One loss an example."""
