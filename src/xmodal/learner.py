@@ -30,6 +30,7 @@ from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
+from xmodal.notebook import progress_in_notebook, silent
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
@@ -38,10 +39,6 @@ from xmodal.tasks import Classify, MultiLabel, Prediction, Task
 
 BLOCK = 20_000  # rows that are predicted at once
 PLURAL = ("target", "id", "use", "ignore", "media_root")
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 class OutOfTime(Exception):
@@ -84,11 +81,13 @@ class Learner:
         self.journal = Journal()
         self._model: artefact.Model | None = None
 
-    def fit(self, source: Any, progress: Progress = silent, folder: str | Path | None = None, resume: bool = False) -> Learner:
-        """Learn. Test rows are scored once, at the end; what was measured is in `report`. What is finished goes to `folder` until `save`;
+    def fit(self, source: Any, progress: Progress | None = None, folder: str | Path | None = None, resume: bool = False) -> Learner:
+        """Learn. Test rows are scored once, at the end; what was measured is in `report`. A notebook shows progress, where none is given to
+        call. What is finished goes to `folder` until `save`;
         with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
         features (an input that takes longer is left out) and a fifth for the evaluation."""
         limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
+        progress = progress or progress_in_notebook()
         self.journal = Journal(None if folder is None else Path(folder))
         if folder is not None and not Path(folder).exists():  # where nothing can be written, that is found out before anything is learnt
             Path(folder).mkdir(parents=True)
@@ -140,21 +139,22 @@ class Learner:
         self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows, examples)
         return self
 
-    def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
+    def crossval(self, source: Any, folds: int = 5, progress: Progress | None = None) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
         limit, began, skipped = seconds_of(self.job.time_limit), time.monotonic(), list[str]()
         if self.job.time is not None:
             do = "use fit, whose test part is the latest rows, or leave --time out"
             raise ConfigError("no --time for crossval", "folds in which the future would train the past", do)
-        ready = self.ready(source, progress, began + limit / 2, skipped)
+        watched = progress or progress_in_notebook()
+        ready = self.ready(source, watched, began + limit / 2, skipped)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
         for f in range(folds):
 
             def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
-                progress(f"{at}: {stage}", done, total)
+                watched(f"{at}: {stage}", done, total)
 
             until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
             outcome, data = self._race(ready, known[fold != f], None, say, until, skipped)
