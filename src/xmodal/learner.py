@@ -5,7 +5,6 @@ R rows · C classes
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -25,6 +24,7 @@ from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.features import Counts, build_row
+from xmodal.features.column import Fitted
 from xmodal.files import swappable, write_beside
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
 from xmodal.journal import Journal
@@ -377,16 +377,12 @@ def device_of(asked: str) -> str:
 
 def fingerprint(ready: Ready, parts: np.ndarray) -> str:
     """Of all that is learnt from."""
-    found = hashlib.blake2b(digest_size=16)
+    arrays = {"parts": parts.astype("S5"), "groups": ready.groups, "weights": ready.weights}
     for key, column in ready.data.columns.items():
         ragged = {f"{n}.{i}": a for n, pair in column.ragged.items() for i, a in enumerate(pair)}
-        for name, array in {**column.dense, **ragged, "row": column.row_BK, "state": column.state_B}.items():
-            found.update(f"{key}/{name}{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).data)
-    for array in (parts.astype("S5"), ready.groups):
-        found.update(np.ascontiguousarray(array).tobytes())
-    found.update(repr(ready.labels.to_pylist()).encode(errors="replace"))
-    return found.hexdigest()
+        own = {**column.dense, **ragged, "row": column.row_BK, "state": column.state_B}
+        arrays |= {f"{key}/{name}": array for name, array in own.items()}
+    return Fitted({"labels": repr(ready.labels.to_pylist())}, arrays).digest
 
 
 def unshared() -> None:
