@@ -80,9 +80,8 @@ def read_fitted(folder: Path) -> Fitted:
 
 def save(model: Model, folder: Path, version: str) -> None:
     """Write the folder. Nothing is there until all is there."""
-    answer, pool = model.answer, model.answer.pool
+    answer, pool, task = model.answer, model.answer.pool, model.answer.task
     members = [{"name": m.name, "expert": m.expert.name, "inputs": list(m.expert.inputs)} for m in answer.members]
-    task = answer.task
     sets = sorted(pool.by_set)
     numbers = {
         "prior": pool.prior_C, "temperature": pool.temperature_E, "weight": pool.weight_E, "offset": pool.offset_MC,
@@ -95,7 +94,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
         "members": members, "order": list(answer.order),
     }  # fmt: skip
-    outcome = model.report.get("verdict") or {}
+    verdict: Any = model.report.get("verdict") or {}
     with swap_folder(folder) as new:
         write_json(new / "config.json", config)
         write_arrays({**numbers, **model.rows}, new)
@@ -105,7 +104,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         if model.examples:
             write_json(new / "examples.json", model.examples)
         names = ", ".join(f"`{i.name}`" for i in answer.inputs.values())
-        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name)  # type: ignore[union-attr]
+        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=verdict.get("outcome"), folder=folder.name)
         (new / "README.md").write_text(shown, encoding="utf-8")
         write_manifest(new)
 

@@ -126,10 +126,10 @@ class Learner:
         picked = details.pop("extremes", [])
         examples = drawn(ready.opened, data.columns, picked) if self.job.examples else []
         warnings = [*notes, *prepare.unseen(task, ready.labels, test)]
-        self.report = Shown({
+        self.report = showing({
             "target": task.name, "task": task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **measured, "verdict": Shown(measured["verdict"]),  # type: ignore[arg-type]
+            **measured,
             "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
             "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
             "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
@@ -269,7 +269,7 @@ class Learner:
         """Read a model folder. Raises ArtefactError where it is damaged."""
         model = artefact.load(Path(folder))
         learner = cls(model.job)
-        learner._model, learner.report = model, Shown({**model.report, "verdict": Shown(model.report["verdict"])})  # type: ignore[arg-type]
+        learner._model, learner.report = model, showing(model.report)
         return learner
 
     def ready(self, source: Any, progress: Progress, until: float = math.inf) -> Ready:
@@ -363,6 +363,11 @@ class Predictor:
         answer = self.model.answer
         columns = build_row(cells, self.model.readings, answer.inputs, self.extractors, self.media)
         return {answer.task.name: answer.predict(TableData(columns, {}), np.zeros(1, np.int64))}
+
+
+def showing(report: Mapping[str, Any]) -> Shown:
+    """A report whose verdict shows itself too."""
+    return Shown({**report, "verdict": Shown(report["verdict"])})
 
 
 def device_of(asked: str) -> str:
