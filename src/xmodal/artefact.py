@@ -80,9 +80,8 @@ def read_fitted(folder: Path) -> Fitted:
 
 def save(model: Model, folder: Path, version: str) -> None:
     """Write the folder. Nothing is there until all is there."""
-    answer, pool = model.answer, model.answer.pool
+    answer, pool, task = model.answer, model.answer.pool, model.answer.task
     members = [{"name": m.name, "expert": m.expert.name, "inputs": list(m.expert.inputs)} for m in answer.members]
-    task = answer.task
     sets = sorted(pool.by_set)
     numbers = {
         "prior": pool.prior_C, "temperature": pool.temperature_E, "weight": pool.weight_E, "offset": pool.offset_MC,
@@ -95,7 +94,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
         "members": members, "order": list(answer.order),
     }  # fmt: skip
-    outcome = model.report.get("verdict") or {}
+    verdict: Any = model.report.get("verdict") or {}
     with swap_folder(folder) as new:
         write_json(new / "config.json", config)
         write_arrays({**numbers, **model.rows}, new)
@@ -105,7 +104,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         if model.examples:
             write_json(new / "examples.json", model.examples)
         names = ", ".join(f"`{i.name}`" for i in answer.inputs.values())
-        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=outcome.get("outcome"), folder=folder.name)  # type: ignore[union-attr]
+        shown = README.format(target=task.name, kind=task.kind, inputs=names, outcome=verdict.get("outcome"), folder=folder.name)
         (new / "README.md").write_text(shown, encoding="utf-8")
         write_manifest(new)
 
@@ -137,30 +136,21 @@ def load(folder: Path) -> Model:
 
 def restored(folder: Path, found: dict[str, Any]) -> Model:
     """What config.json describes. Media are read where the caller says: a model must not open folders."""
-    inputs = {i["key"]: as_input(i) for i in found["inputs"]}
-    view = View(MAIN, frozenset(inputs))
-    task: Any = TASKS[found["task"]["kind"]](found["task"]["name"], (view,), Fitted(found["task"]["fitted"]))
-    members = tuple(read_member(folder, number, m, task, inputs) for number, m in enumerate(found["members"]))
-    numbers = load_file(folder / "model.safetensors")
-    by_set = {int(s): numbers["by_set"][i] for i, s in enumerate(numbers["sets"])}
+    inputs = {i["key"]: Input(**{**i, "columns": tuple(i["columns"]), "kinds": tuple(i["kinds"])}) for i in found["inputs"]}
+    told, numbers = found["task"], load_file(folder / "model.safetensors")
+    task: Any = TASKS[told["kind"]](told["name"], (View(MAIN, frozenset(inputs)),), Fitted(told["fitted"]))
+    members = list[Member]()
+    for number, plain in enumerate(found["members"]):
+        kind, mine = plain["expert"], {k: inputs[k] for k in plain["inputs"]}
+        known = registered("experts", EXPERTS, kind)  # before its name becomes part of a path
+        expert = known.restore({task.name: task}, mine, read_fitted(folder / "experts" / f"{number:02d}-{kind}"))
+        members.append(Member(plain["name"], expert, to_bits(inputs, mine)))
+    by_set = dict(zip(numbers["sets"].tolist(), numbers["by_set"], strict=True))
     reads = tuple(m.bits for m in members)
     pool = Pool(numbers["prior"], reads, numbers["temperature"], numbers["weight"], by_set, numbers["offset"])
-    answer = Answer(task, inputs, members, pool, tuple(found["order"]))
+    answer = Answer(task, inputs, tuple(members), pool, tuple(found["order"]))
     readings = {r["column"]: Reading(**r) for r in found["readings"]}
     rows = {name: numbers[name] for name in ("identity", "part")}
     report, shown = read_json(folder / "report.json"), folder / "examples.json"
     job, examples = replace(Job.from_json(found["job"]), table=None, media_root=()), read_json(shown) if shown.is_file() else []
     return Model(job, readings, Reading(**found["target"]), answer, report, rows, examples)
-
-
-def as_input(plain: dict[str, Any]) -> Input:
-    """An input from JSON."""
-    return Input(plain["key"], plain["modality"], tuple(plain["columns"]), tuple(plain["kinds"]), plain["encoder"])
-
-
-def read_member(folder: Path, number: int, plain: dict[str, Any], task: Any, inputs: Mapping[str, Input]) -> Member:
-    """One expert of the pool."""
-    kind, mine = plain["expert"], {k: inputs[k] for k in plain["inputs"]}
-    known = registered("experts", EXPERTS, kind)  # before its name becomes part of a path
-    expert = known.restore({task.name: task}, mine, read_fitted(folder / "experts" / f"{number:02d}-{kind}"))
-    return Member(plain["name"], expert, to_bits(inputs, mine))

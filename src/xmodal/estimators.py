@@ -6,7 +6,7 @@ import contextlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from xmodal.errors import UserError
 from xmodal.learner import Learner
+from xmodal.notebook import silent
 from xmodal.table import read_table, text_of
 
 
@@ -26,31 +27,38 @@ class CrossModal(BaseEstimator):  # type: ignore[misc]
     """What both estimators share. Rows are matched by position; a column that was there at `fit` must be there at `predict`.
     Of a pickle, the model's part is the files of its folder."""
 
-    def __init__(
-        self, *, modality: Any = None, encoder: Any = None, fusion: Any = None, metric: Any = None, media_root: Any = None,
-        device: Any = "auto", training: Any = None, random_state: Any = 0,
+    def __init__(  # noqa: PLR0913 - scikit-learn reads the parameters from this signature
+        self, *, modality: Any = None, encoder: Any = None, fusion: Any = None, head: Any = None, metric: Any = None,
+        positive: Any = None, cost: Any = None, media_root: Any = None, device: Any = "auto", training: Any = None, random_state: Any = 0,
     ) -> None:  # fmt: skip
         """As the fields of `xmodal.Job`; `random_state`: a number, a RandomState or None."""
-        self.modality, self.encoder, self.fusion, self.metric = modality, encoder, fusion, metric
-        self.media_root, self.device, self.training, self.random_state = media_root, device, training, random_state
+        self.modality, self.encoder, self.fusion, self.head, self.metric = modality, encoder, fusion, head, metric
+        self.positive, self.cost, self.media_root, self.device = positive, cost, media_root, device
+        self.training, self.random_state = training, random_state
 
-    def _learn(self, X: Any, y: Any, kind: str) -> CrossModal:
-        """Learn from all rows: none is held out."""
+    def _learn(self, X: Any, y: Any, sample_weight: Any, kind: str, names: Mapping[Any, str]) -> CrossModal:
+        """Learn from all rows: none is held out, and no cell is kept. `names`: what classes are called in the table."""
         table = self._table(X, reset=True)
         check_consistent_length(np.empty(table.num_rows), y)
         if table.num_rows < 2:
             raise ValueError(f"{type(self).__name__} needs at least two rows; X holds one sample")
-        names = table.column_names
-        target, part = (
-            next(n for n in (name, f"{name} of the estimator", f"{name} of this estimator") if n not in names)
-            for name in ("target", "part")
-        )
-        table = table.append_column(target, pa.array(y)).append_column(part, pa.array(["train"] * table.num_rows))
         given = {n: v for n, v in self.get_params(deep=False).items() if v is not None and n != "random_state"}
+        if self.positive is not None:
+            given["positive"] = names.get(self.positive, str(self.positive))
+        if isinstance(self.cost, Mapping):
+            given["cost"] = {names.get(t, t): {names.get(s, s): c for s, c in said.items()} for t, said in self.cost.items()}
+        if not hasattr(self, "feature_names_in_"):
+            given["use"] = [n for n in table.column_names if table[n].null_count < len(table)]
+        roles = {"target": pa.array(y), "split": pa.array(["train"] * table.num_rows)}
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, np.empty(table.num_rows), dtype=np.float64, ensure_non_negative=True)
+            roles["weight"] = pa.array(weight)
+        for role, values in roles.items():
+            given[role] = next(n for n in (role, f"{role} of the estimator", f"{role} of this estimator") if n not in table.column_names)
+            table = table.append_column(given[role], values)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        use = [n for n in names if table[n].null_count < len(table)] if not hasattr(self, "feature_names_in_") else ()
         with told():
-            self.learner_ = Learner(target=target, kind=kind, split=part, seed=seed, use=use, **given).fit(table)
+            self.learner_ = Learner(kind=kind, seed=seed, examples=False, **given).fit(table, progress=silent)
         return self
 
     def _table(self, X: Any, reset: bool) -> pa.Table:
@@ -60,9 +68,9 @@ class CrossModal(BaseEstimator):  # type: ignore[misc]
             X = np.asarray(X, object) if words else X
             validate_data(self, X, reset=reset, skip_check_array=True)
             with told():
-                return read_table([dict(zip(map(_name, range(X.shape[1])), row, strict=True)) for row in X] if words else X).data
+                return read_table([{f"x{i}": cell for i, cell in enumerate(row)} for row in X] if words else X).data
         X = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
-        return pa.table({_name(i): np.asarray(x_B, float) for i, x_B in enumerate(X.T)})
+        return pa.table({f"x{i}": np.asarray(x_B, float) for i, x_B in enumerate(X.T)})
 
     def _said(self, X: Any) -> np.ndarray:
         """Scores, in row order."""
@@ -108,8 +116,8 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
     [False, True]
     """
 
-    def fit(self, X: Any, y: Any) -> CrossModal:
-        """X: frame or [B, F]; y: [B]. Raises ValueError for what cannot be learnt."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CrossModal:
+        """X: frame or [B, F]; y, sample_weight: [B]. Raises ValueError for what cannot be learnt."""
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self.classes_, code = np.unique(y, return_inverse=True)
@@ -117,7 +125,8 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
         if len(names) < 2:
             raise ValueError(f"{type(self).__name__} needs at least two classes; y holds {names or None}: one class at most")
         self.names_ = names if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
-        return self._learn(X, np.array(self.names_, object)[code], "classify")
+        called = dict(zip(self.classes_.tolist(), self.names_, strict=True))
+        return self._learn(X, np.array(self.names_, object)[code], sample_weight, "classify", called)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """[B, C], in the order of `classes_`."""
@@ -133,18 +142,13 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
 class CrossModalRegressor(RegressorMixin, CrossModal):  # type: ignore[misc]
     """Values, likewise."""
 
-    def fit(self, X: Any, y: Any) -> CrossModal:
-        """X: frame or [B, F]; y: [B]. Raises ValueError for what cannot be learnt."""
-        return self._learn(X, np.asarray(column_or_1d(y, warn=True, dtype=np.float64)), "regress")
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CrossModal:
+        """X: frame or [B, F]; y, sample_weight: [B]. Raises ValueError for what cannot be learnt."""
+        return self._learn(X, np.asarray(column_or_1d(y, warn=True, dtype=np.float64)), sample_weight, "regress", {})
 
     def predict(self, X: Any) -> np.ndarray:
         """[B]."""
         return self._said(X)
-
-
-def _name(number: int) -> str:
-    """Of a column of an array."""
-    return f"x{number}"
 
 
 @contextlib.contextmanager

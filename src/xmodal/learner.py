@@ -5,7 +5,6 @@ R rows · C classes
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -25,11 +24,13 @@ from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
+from xmodal.features.column import Fitted
 from xmodal.files import swappable, write_beside
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
+from xmodal.notebook import progress_in_notebook, silent
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
@@ -38,10 +39,6 @@ from xmodal.tasks import Classify, MultiLabel, Prediction, Task
 
 BLOCK = 20_000  # rows that are predicted at once
 PLURAL = ("target", "id", "use", "ignore", "media_root")
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 class OutOfTime(Exception):
@@ -62,6 +59,12 @@ class Ready:
     task: Task  # fitted on all rows that may be learnt from
     groups: np.ndarray
     strata: np.ndarray
+    skipped: list[str]  # what the time limit left out
+
+    def notes(self, limit: str | None) -> list[str]:
+        """What was said on the way, and what the limit left out, each once."""
+        late = [f"the time limit of {limit} left out: {', '.join(dict.fromkeys(self.skipped))}"] if self.skipped else []
+        return [*self.opened.notes, *late]
 
 
 class Learner:
@@ -84,18 +87,19 @@ class Learner:
         self.journal = Journal()
         self._model: artefact.Model | None = None
 
-    def fit(self, source: Any, progress: Progress = silent, folder: str | Path | None = None, resume: bool = False) -> Learner:
-        """Learn. Test rows are scored once, at the end; what was measured is in `report`. What is finished goes to `folder` until `save`;
+    def fit(self, source: Any, progress: Progress | None = None, folder: str | Path | None = None, resume: bool = False) -> Learner:
+        """Learn. Test rows are scored once, at the end; what was measured is in `report`. A notebook shows progress, where none is given to
+        call. What is finished goes to `folder` until `save`;
         with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
         features (an input that takes longer is left out) and a fifth for the evaluation."""
         limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
+        progress = progress or progress_in_notebook()
         self.journal = Journal(None if folder is None else Path(folder))
         if folder is not None and not Path(folder).exists():  # where nothing can be written, that is found out before anything is learnt
             Path(folder).mkdir(parents=True)
             Path(folder).rmdir()
-        skipped: list[str] = []
-        ready = self.ready(source, progress, began + limit / 2, skipped)
-        parts, notes = ready.parts, ready.opened.notes
+        ready = self.ready(source, progress, began + limit / 2)
+        parts = ready.parts
         if parts is None and self.job.time is not None:
             parts = prepare.by_time(ready.opened, self.job, ready.groups)
         if parts is None:
@@ -105,10 +109,9 @@ class Learner:
             job = replace(self.job, table=None, out="model", time_limit=None).to_json()
             goes_on = self.journal.begin({"version": __version__, "job": job, "table": fingerprint(ready, parts)}, resume)
             if resume and not goes_on:
-                notes.append("there is nothing to resume: the fit began anew")
-        outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, skipped, self.journal)
-        if skipped:
-            notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(skipped)}")
+                ready.opened.notes.append("there is nothing to resume: the fit began anew")
+        outcome, data = self._race(ready, train, valid if len(valid) else None, progress, began + 0.8 * limit, self.journal)
+        notes = ready.notes(self.job.time_limit)
         scored = self._judge(outcome.answer.task, data, outcome.rows, ready.groups)
         score = outcome.answer.task.unpool(outcome.answer.pool.add(outcome.scores, outcome.answer.full))
         task = scored.settled(score, scored.metric)
@@ -124,14 +127,14 @@ class Learner:
         picked = details.pop("extremes", [])
         examples = drawn(ready.opened, data.columns, picked) if self.job.examples else []
         warnings = [*notes, *prepare.unseen(task, ready.labels, test)]
-        self.report = Shown({
+        self.report = showing({
             "target": task.name, "task": task.kind, "seed": self.job.seed,
             "parts": {p: len(r) for p, r in zip(splits.PARTS, (train, valid, test), strict=True)},
-            **measured, "verdict": Shown(measured["verdict"]),  # type: ignore[arg-type]
+            **measured,
             "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
             "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
             "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
-            "skipped": list(skipped),
+            "skipped": list(ready.skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip
         rows = {
@@ -141,34 +144,32 @@ class Learner:
         self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows, examples)
         return self
 
-    def crossval(self, source: Any, folds: int = 5, progress: Progress = silent) -> dict[str, Json]:
+    def crossval(self, source: Any, folds: int = 5, progress: Progress | None = None) -> dict[str, Json]:
         """The whole race inside each fold; metrics, verdict and subsets on the out-of-fold rows. Rows that a split
         column marks test are left out."""
-        limit, began, skipped = seconds_of(self.job.time_limit), time.monotonic(), list[str]()
+        limit, began = seconds_of(self.job.time_limit), time.monotonic()
         if self.job.time is not None:
             do = "use fit, whose test part is the latest rows, or leave --time out"
             raise ConfigError("no --time for crossval", "folds in which the future would train the past", do)
-        ready = self.ready(source, progress, began + limit / 2, skipped)
+        watched = progress or progress_in_notebook()
+        ready = self.ready(source, watched, began + limit / 2)
         known = ready.known if ready.parts is None else ready.known[ready.parts[ready.known] != "test"]
         fold = splits.folds(ready.groups[known], ready.strata[known], folds, self.job.seed)
         held, answers = [], []
         for f in range(folds):
 
             def say(stage: str, done: int, total: int, at: str = f"fold {f + 1} of {folds}") -> None:
-                progress(f"{at}: {stage}", done, total)
+                watched(f"{at}: {stage}", done, total)
 
             until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
-            outcome, data = self._race(ready, known[fold != f], None, say, until, skipped)
+            outcome, data = self._race(ready, known[fold != f], None, say, until, Journal())
             held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
-        if skipped:
-            ready.opened.notes.append(f"the time limit of {self.job.time_limit} left out: {', '.join(dict.fromkeys(skipped))}")
         whole = Held.stitched(held)
-        judge = self._judge(
-            ready.task, prepare.asking(ready.data, ready.task, ready.labels, ready.weights, self.job.seed), whole.rows, ready.groups
-        )
-        found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.opened.notes)
+        data = prepare.asking(ready.data, ready.task, ready.labels, ready.weights, self.job.seed)
+        judge = self._judge(ready.task, data, whole.rows, ready.groups)
+        found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.notes(self.job.time_limit))
         return Shown(found | {"folds": np.bincount(fold, minlength=folds).tolist()} | judge.comparison(whole, answers))
 
     @property
@@ -265,21 +266,20 @@ class Learner:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        if self._model is None:
-            return tag("p", f"Learner of {self.job.target!r} that has learnt nothing yet")
-        return tag("h3", f"Learner of {self.job.target!r}") + Shown(self.report)._repr_html_()
+        name = f"Learner of {self.job.target!r}"
+        return tag("h3", name) + Shown(self.report)._repr_html_() if self._model else tag("p", f"{name} that has learnt nothing yet")
 
     @classmethod
     def load(cls, folder: str | Path) -> Learner:
         """Read a model folder. Raises ArtefactError where it is damaged."""
         model = artefact.load(Path(folder))
         learner = cls(model.job)
-        learner._model, learner.report = model, Shown({**model.report, "verdict": Shown(model.report["verdict"])})  # type: ignore[arg-type]
+        learner._model, learner.report = model, showing(model.report)
         return learner
 
-    def ready(self, source: Any, progress: Progress, until: float = math.inf, skipped: list[str] | None = None) -> Ready:
-        """Everything checked that can be, before anything is trained. Media inputs whose features take longer than `until` are left out
-        and their names appended to `skipped`; what was extracted of them stays in the store. Raises ConfigError where no input is left."""
+    def ready(self, source: Any, progress: Progress, until: float = math.inf) -> Ready:
+        """Everything checked that can be, before anything is trained. Media inputs whose features take longer than `until` are left out;
+        what was extracted of them stays in the store. Raises ConfigError where no input is left."""
         opened = prepare.open_new(source, self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)
         weights = prepare.weights_of(opened, self.job)
@@ -288,11 +288,7 @@ class Learner:
         if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
         device_of(self.job.device)
-        task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
-        check_names(self.job, task, opened.inputs)
-        task = asked(task, self.job.positive, self.job.cost)
-        main_metric(task.kind, task.width, self.job.metric)
-        late: list[str] = []
+        skipped, late = list[str](), list[str]()
 
         def watched(stage: str, done: int, total: int) -> None:
             progress(stage, done, total)
@@ -301,30 +297,31 @@ class Learner:
                 raise OutOfTime
 
         while True:
+            task = prepare.new_task(opened).fit(labels.take(pa.array(learn)))
+            check_names(self.job, task, opened.inputs)
+            task = asked(task, self.job.positive, self.job.cost)
+            main_metric(task.kind, task.width, self.job.metric)
             try:
                 data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), watched)
                 break
             except OutOfTime:
                 opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
-                (skipped if skipped is not None else []).append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
+                skipped.append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
                 if not opened.inputs:
                     do = "run it again, it goes on from there, or give a longer --time-limit"
                     raise ConfigError("features within half the time limit", f"{late[1]} of input {late[0]!r}", do) from None
-                task = asked(prepare.new_task(opened).fit(labels.take(pa.array(learn))), self.job.positive, self.job.cost)
         groups = prepare.ties_of(opened, data, self.job)
         data = replace(data, private=not self.job.examples)
-        return Ready(opened, data, counts, labels, weights, known, parts, task, groups, prepare.strata_of(task, labels))
+        return Ready(opened, data, counts, labels, weights, known, parts, task, groups, prepare.strata_of(task, labels), skipped)
 
     def _race(
-        self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress, until: float = math.inf,
-        skipped: list[str] | None = None, journal: Journal | None = None,
-    ) -> tuple[Outcome, TableData]:  # fmt: skip
+        self, ready: Ready, train: Rows, valid: Rows | None, progress: Progress, until: float, journal: Journal
+    ) -> tuple[Outcome, TableData]:
         task = ready.task.recount(ready.labels.take(pa.array(train if valid is None else np.concatenate([train, valid]))))
         data = prepare.asking(ready.data, task, ready.labels, ready.weights, self.job.seed)
         budget = Budget(device=device_of(self.job.device))
-        race = Race(self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
-        race.until, race.skipped, race.journal = until, [] if skipped is None else skipped, journal or Journal()
-        return race.run(train, valid), data
+        given = (self.job, task, ready.opened.inputs, data, ready.groups, ready.strata, budget, progress)
+        return Race(*given, journal=journal, until=until, skipped=ready.skipped).run(train, valid), data
 
     def _judge(self, task: Task, data: TableData, rows: Rows, groups: np.ndarray) -> Judge:
         metric = main_metric(task.kind, task.width, self.job.metric)
@@ -373,6 +370,11 @@ class Predictor:
         return {answer.task.name: answer.predict(TableData(columns, {}), np.zeros(1, np.int64))}
 
 
+def showing(report: Mapping[str, Any]) -> Shown:
+    """A report whose verdict shows itself too."""
+    return Shown({**report, "verdict": Shown(report["verdict"])})
+
+
 def device_of(asked: str) -> str:
     """`auto`: a GPU where there is one. Raises ConfigError for one that isn't there."""
     if asked not in ("auto", "cpu", "cuda"):
@@ -385,16 +387,12 @@ def device_of(asked: str) -> str:
 
 def fingerprint(ready: Ready, parts: np.ndarray) -> str:
     """Of all that is learnt from."""
-    found = hashlib.blake2b(digest_size=16)
+    arrays = {"parts": parts.astype("S5"), "groups": ready.groups, "weights": ready.weights}
     for key, column in ready.data.columns.items():
         ragged = {f"{n}.{i}": a for n, pair in column.ragged.items() for i, a in enumerate(pair)}
-        for name, array in {**column.dense, **ragged, "row": column.row_BK, "state": column.state_B}.items():
-            found.update(f"{key}/{name}{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).data)
-    for array in (parts.astype("S5"), ready.groups):
-        found.update(np.ascontiguousarray(array).tobytes())
-    found.update(repr(ready.labels.to_pylist()).encode(errors="replace"))
-    return found.hexdigest()
+        own = {**column.dense, **ragged, "row": column.row_BK, "state": column.state_B}
+        arrays |= {f"{key}/{name}": array for name, array in own.items()}
+    return Fitted({"labels": repr(ready.labels.to_pylist())}, arrays).digest
 
 
 def unshared() -> None:

@@ -92,15 +92,16 @@ def test_another_job_or_table_is_not_resumed(table, tmp_path):
             if stage.startswith("train") and at:
                 raise KeyboardInterrupt
 
-        Learner(target="label", use=["size", "shop"], seed=seed).fit(rows, stop, folder=tmp_path / "state", resume=True)
+        Learner(target="label", use=["size", "shop"], weight="heavy", seed=seed).fit(rows, stop, folder=tmp_path / "state", resume=True)
 
-    rows = table[1]
+    rows = table[1].assign(heavy=1.0)
     with pytest.raises(KeyboardInterrupt):
         fit(rows, 0)
     with pytest.raises(ConfigError, match=r"another job than in .*start anew without --resume"):
         fit(rows, 1)
-    with pytest.raises(ConfigError, match="another table than in"):
-        fit(rows.assign(size=rows["size"] + 1e-9), 0)
+    for other in (rows.assign(size=rows["size"] + 1e-9), rows.assign(heavy=range(1, len(rows) + 1))):
+        with pytest.raises(ConfigError, match="another table than in"):
+            fit(other, 0)
     with pytest.raises(KeyboardInterrupt):
         fit(rows, 0)
 
