@@ -22,6 +22,7 @@ from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
+from xmodal.features.column import Fitted
 from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
@@ -340,19 +341,14 @@ class Race:
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
             used = expert.fit(self.data, rows, valid, budget, self.job.seed)
-            entry.seconds += time.process_time() - start
-            if self.journal.folder is None:
-                return expert, used
-            part = expert.fitted()
-            kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
-            part = replace(part, config={**part.config, **kept})
+            kept: dict[str, Json] = {"rounds": used, "seconds": time.process_time() - start, "curve": list(expert.curve)}
+            part = Fitted.merge({"expert": expert.fitted()}, kept)
             self.journal.put(key, part)
-        else:
-            entry.seconds += cast(float, part.config["seconds used"])
-        fitted = replace(part, config={k: v for k, v in part.config.items() if k not in ("rounds used", "seconds used", "curve")})
-        again = type(expert).restore(expert.tasks, expert.inputs, fitted)
-        again.curve = cast(list[float], part.config["curve"])
-        return again, cast(int, part.config["rounds used"])
+        if self.journal.folder is not None:
+            expert = type(expert).restore(expert.tasks, expert.inputs, part.part("expert"))
+            expert.curve = cast(list[float], part.config["curve"])
+        entry.seconds += cast(float, part.config["seconds"])
+        return expert, cast(int, part.config["rounds"])
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows; the correction has seen them all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from xmodal.job import Budget, Input, Json, Key, Rows, State, TaskName
 from xmodal.tasks import Prediction, Task
 
 Settings = Mapping[str, Json]
+Family: TypeAlias = Literal["features", "deep", "hybrid"]
 
 
 @runtime_checkable
@@ -46,7 +47,7 @@ class Expert(ABC):
     """Built with the tasks it answers, the inputs it may read and its settings (plain values, saved with it)."""
 
     name: ClassVar[str]  # in the registry, and in an artefact
-    family: ClassVar[Literal["features", "deep", "hybrid"]]
+    family: ClassVar[Family]
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from xmodal.context import Identity
 from xmodal.encoders import ENCODERS
 from xmodal.encoders.base import Encoder
 from xmodal.errors import ConfigError
-from xmodal.experts.base import Data, Expert, Settings, states
+from xmodal.experts.base import Data, Expert, Family, Settings, states
 from xmodal.features.column import Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
@@ -32,7 +32,7 @@ class Deep(Expert):
     """Settings: `kind` descriptor | raw; `fusion`; `training`; `augment`, 0 to 1."""
 
     name: ClassVar[str] = "deep"
-    family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
+    family: ClassVar[Family] = "deep"
     fusion: ClassVar[str] = "transformer"
     # The chance that an input of a row is hidden in training. Above 0, a Transformer over three of them did not learn XOR.
     drop: ClassVar[float] = 0.0
