@@ -76,6 +76,11 @@ class Answer:
         """The set of all inputs."""
         return (1 << len(self.inputs)) - 1
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of each member, where all inputs are there."""
+        return dict(zip((m.name for m in self.members), self.pool.weights(self.full).tolist(), strict=True))
+
     def best_single(self, view: int) -> Key:
         """The best input of a set, chosen on the rows that the fit scored."""
         return next(key for key in self.order if key in to_keys(self.inputs, view))
@@ -83,9 +88,8 @@ class Answer:
     @property
     def fusion(self) -> Member | None:
         """The deep expert over most inputs, of these the heaviest: its joint vectors are the embeddings."""
-        weight = dict(zip((m.name for m in self.members), self.pool.weights(self.full), strict=True))
-        deep = [m for m in self.members if m.expert.family == "deep"]
-        return max(deep, key=lambda m: (m.bits.bit_count(), weight[m.name]), default=None)
+        deep, weights = [m for m in self.members if m.expert.family == "deep"], self.weights
+        return max(deep, key=lambda m: (m.bits.bit_count(), weights[m.name]), default=None)
 
     def alone(self, member: Member) -> Answer:
         """One member as the whole answer, calibrated, whatever is there."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from xmodal.answer import Answer, to_bits, to_keys
 from xmodal.batch import Examples
@@ -199,24 +200,23 @@ class Judge:
         if full == 1 or not self.keep_R.any():
             return {"outcome": "one_input" if full == 1 else "no_rows", "gain": None, "ci95": [None, None], **found}
         gain, (low, high) = self.gain(held.score[full], held.best[full])
-        if len(np.unique(self.groups_B[self.rows][self.keep_R])) < FEW:
-            return {"outcome": "undecided", "gain": gain, "ci95": [low, high], **found}
         outcome = "pays" if low is not None and low > 0 else "does_not_pay" if high is not None and high < margin else "undecided"
-        return {"outcome": outcome, "gain": gain, "ci95": [low, high], **found}
+        few = len(np.unique(self.groups_B[self.rows][self.keep_R])) < FEW
+        return {"outcome": "undecided" if few else outcome, "gain": gain, "ci95": [low, high], **found}
 
     def comparison(self, held: Held, answers: Sequence[Answer]) -> dict[str, Json]:
         """Verdict, subsets and mean weights, of one answer or of one a fold."""
-        firsts = sorted(a.order[0].split(".", 1)[1] for a in answers)
+        inputs = answers[0].inputs
+        firsts = sorted(inputs[a.order[0]].name for a in answers)
         lines: list[Json] = []
         for view in (v for v in held.score if v and self.keep_R.any()):
-            names: list[Json] = [k.split(".", 1)[1] for k in sorted(to_keys(answers[0].inputs, view))]
-            line: dict[str, Json] = {"inputs": names, **self.measured(held.score[view])}
+            there = to_keys(inputs, view)
+            line: dict[str, Json] = {"inputs": [i.name for k, i in inputs.items() if k in there], **self.measured(held.score[view])}
             if view.bit_count() > 1:
-                gain, ci95 = self.gain(held.score[view], held.best[view])
-                line |= {"gain": gain, "gain_ci95": list(ci95)}
+                line["gain"], line["gain_ci95"] = self.gain(held.score[view], held.best[view])  # type: ignore[assignment]
             lines.append(line)
-        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)) for a in answers]
-        weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted({n for w in given for n in w})}
+        given = [a.weights for a in answers]
+        weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted(set().union(*given))}
         return {"verdict": self.verdict(held, answers[0].full, max(firsts, key=firsts.count)), "subsets": lines, "weights": weights}
 
     def evaluation(self, score: np.ndarray, part: str, warnings: list[str]) -> dict[str, Json]:
@@ -254,9 +254,8 @@ class Judge:
         answer, full = outcome.answer, outcome.answer.full
         names = (self.metric, "root_mean_squared_error" if self.task.kind == "regress" else "log_loss")
         scored, held = replace(self, rows=outcome.rows), Held.of(outcome, data, self.rows)
-        unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
-        chosen = unpool(answer.pool.add(outcome.scores, full))
-        said = {"validation": scored.measured(chosen, names)}
+        unpool, members, config = answer.task.unpool, {m.name: m for m in answer.members}, answer.task.config
+        chosen, any_test = unpool(answer.pool.add(outcome.scores, full)), bool(self.keep_R.any())
         experts: list[Json] = []
         for entry in outcome.entries:
             one = entry.candidate
@@ -267,25 +266,20 @@ class Judge:
             }  # fmt: skip
             if entry.family != "hybrid":
                 line["validation"] = scored.measured(unpool(entry.z[one.bits if entry.single else full]), names)
-                if one.name in members and self.keep_R.any():
+                if one.name in members and any_test:
                     line["test"] = self.measured(members[one.name].expert.predict(data, self.rows)[self.task.name].score, names)
             experts.append(line)
-        if self.keep_R.any():
-            said["test"] = self.measured(held.score[full], names)
-        of = ("test", self, held.score[full]) if self.keep_R.any() else ("validation", scored, chosen)
-        details: dict[str, Json] = {"part": of[0], "rows": int(of[1].keep_R.sum()), **of[1].details(of[2])}
-        if isinstance(answer.task, Classify) and "decision" in answer.task.config:
-            said["decision"] = {"positive": answer.task.classes[answer.task.positive], **answer.task.config["decision"]}
-        if "conformal" in answer.task.config:
-            said["intervals"] = {**answer.task.config["conformal"], "test_coverage": self.covered(held.score[full])}
-        return {
-            "metric": self.metric,
-            **{n: said.pop(n) for n in ("decision", "intervals") if n in said},
-            "answer": dict(said),
-            "experts": experts,
-            **self.comparison(held, [answer]),
-            "details": details,
-        }
+        found: dict[str, Json] = {"metric": self.metric}
+        if isinstance(answer.task, Classify) and "decision" in config:
+            found["decision"] = {"positive": answer.task.classes[answer.task.positive], **config["decision"]}
+        if "conformal" in config:
+            found["intervals"] = {**config["conformal"], "test_coverage": self.covered(held.score[full])}
+        found["answer"] = {"validation": scored.measured(chosen, names)} | (
+            {"test": self.measured(held.score[full], names)} if any_test else {}
+        )
+        part, judge, score = ("test", self, held.score[full]) if any_test else ("validation", scored, chosen)
+        details: dict[str, Json] = {"part": part, "rows": int(judge.keep_R.sum()), **judge.details(score)}
+        return {**found, "experts": experts, **self.comparison(held, [answer]), "details": details}
 
     def details(self, score: np.ndarray) -> dict[str, Json]:
         """Where the answer errs. `calibration`: bins of equal count, each [mean of what was said, mean of what came, rows];
@@ -322,8 +316,7 @@ def confusion(y_R: np.ndarray, guess_R: np.ndarray, classes: list[str]) -> dict[
     shown = np.sort(np.argsort(-often_C, kind="stable")[:MATRIX])
     place_C = np.full(len(classes) + 1, len(shown))  # also of -1, a class that training never saw
     place_C[shown] = np.arange(len(shown))
-    count_CC = np.zeros((len(shown) + 1, len(shown) + 1), int)
-    np.add.at(count_CC, (place_C[y_R], place_C[guess_R]), 1)
+    count_CC = confusion_matrix(place_C[y_R], place_C[guess_R], labels=np.arange(len(shown) + 1))
     most = len(shown) + bool(count_CC[-1].any() or count_CC[:, -1].any())
     names: list[Json] = [*(classes[c] for c in shown), None]
     return {"confusion": {"classes": names[:most], "counts": count_CC[:most, :most].tolist()}}
