@@ -38,6 +38,13 @@ WORTH: dict[str, Callable[..., np.ndarray]] = {  # of true and false positives, 
 }
 
 
+def saved(cost: list[list[float]], positive: int) -> Callable[..., np.ndarray]:
+    """What `cost` leaves, of the same four counts."""
+    order = [positive, 1 - positive]
+    each = np.array(cost, float)[order][:, order].T.ravel()
+    return lambda *counts: -sum(c * n for c, n in zip(each, counts, strict=True))
+
+
 def threshold(true_R: np.ndarray, p_R: np.ndarray, weight_R: np.ndarray, worth: Callable[..., np.ndarray]) -> float:
     """From which probability on a row is said to be positive, so that `worth` is greatest: the middle between two of them."""
     order = np.argsort(-p_R, kind="stable")
@@ -170,13 +177,9 @@ class Judge:
         cost = task.config.get("decision", {}).get("cost")
         if isinstance(task, Classify) and task.width == 2 and (metric in WORTH or cost):
             at = task.positive
-            one = np.array(cost or [[0, 1], [1, 0]], float)[[at, 1 - at]][:, [at, 1 - at]]  # the positive class first
-            own = lambda tp, fp, fn, tn: -(one[0, 0] * tp + one[1, 0] * fp + one[0, 1] * fn + one[1, 1] * tn)  # noqa: E731
-            worth = own if cost else WORTH[metric]
-            decision = {
-                "threshold": threshold(y_R == at, score[:, at], self.share_R, worth),
-                **({"cost": cost} if cost else {"metric": metric}),
-            }
+            worth = saved(cost, at) if cost else WORTH[metric]
+            decision: dict[str, Json] = {"threshold": threshold(y_R == at, score[:, at], self.share_R, worth)}
+            decision |= {"cost": cost} if cost else {"metric": metric}
             task = replace(task, fitted=Fitted({**task.config, "decision": decision}))
         return task if isinstance(task, MultiLabel) else task.conformal(y_R, score, self.coverage)
 
@@ -274,37 +277,36 @@ class Judge:
             found["decision"] = {"positive": answer.task.classes[answer.task.positive], **config["decision"]}
         if "conformal" in config:
             found["intervals"] = {**config["conformal"], "test_coverage": self.covered(held.score[full])}
-        found["answer"] = {"validation": scored.measured(chosen, names)} | (
-            {"test": self.measured(held.score[full], names)} if any_test else {}
-        )
+        answered: dict[str, Json] = {"validation": scored.measured(chosen, names)}
+        if any_test:
+            answered["test"] = self.measured(held.score[full], names)
         part, judge, score = ("test", self, held.score[full]) if any_test else ("validation", scored, chosen)
         details: dict[str, Json] = {"part": part, "rows": int(judge.keep_R.sum()), **judge.details(score)}
-        return {**found, "experts": experts, **self.comparison(held, [answer]), "details": details}
+        return {**found, "answer": answered, "experts": experts, **self.comparison(held, [answer]), "details": details}
 
     def details(self, score: np.ndarray) -> dict[str, Json]:
         """Where the answer errs. `calibration`: bins of equal count, each [mean of what was said, mean of what came, rows];
         said is a class's probability that came or not, or a value. `confusion`: rows by true and said class, the last class
         None where there are more than MATRIX; or `residuals`. `extremes`: the rows most right and most wrong, by what is
         said of the truth."""
-        said_R, y_R, rows_R = score[self.keep_R], self.y_R, self.rows[self.keep_R]
-        if isinstance(self.task, Classify):
-            guess_R = self.task.guess(said_R)
-            x_R = said_R[np.arange(len(said_R)), guess_R]
-            right_R, told_R = guess_R == y_R, np.array(self.task.classes, object)[guess_R]
-            came_R, error_R = right_R.astype(float), 1 - np.where(y_R >= 0, said_R[np.arange(len(y_R)), y_R], 0.0)
-            found = confusion(y_R, guess_R, self.task.classes)
-        elif isinstance(self.task, Regress):
-            x_R, told_R, came_R, error_R = said_R, said_R, y_R, np.abs(said_R - y_R)
-            right_R = error_R.argsort(kind="stable").argsort() < len(y_R) / 2
-            found = residuals(said_R - y_R)
-        else:
+        task, said_R, y_R, rows_R = self.task, score[self.keep_R], self.y_R, self.rows[self.keep_R]
+        if isinstance(task, MultiLabel):
             return {}
-        bins, best = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R))), error_R.argsort(kind="stable")
+        told, error_R = task.decide(said_R).tolist(), task.misfit(y_R, said_R)
+        best = error_R.argsort(kind="stable")
+        if isinstance(task, Classify):
+            guess_R = task.guess(said_R)
+            x_R, came_R, right_R = said_R[np.arange(len(said_R)), guess_R], guess_R == y_R, guess_R == y_R
+            found = confusion(y_R, guess_R, task.classes)
+        else:
+            x_R, came_R, right_R = said_R, y_R, best.argsort() < len(y_R) / 2
+            found = residuals(said_R - y_R)
+        bins = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R)))
         picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
         return found | {
             "calibration": [[float(x_R[b].mean()), float(came_R[b].mean()), len(b)] for b in bins],
             "extremes": [
-                {"side": side, "row": int(rows_R[r]), "said": told_R.tolist()[r], "error": float(error_R[r])}
+                {"side": side, "row": int(rows_R[r]), "said": told[r], "error": float(error_R[r])}
                 for side, some in picked.items() for r in some
             ],
         }  # fmt: skip

@@ -242,9 +242,8 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
 def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, seed: int) -> TableData:
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, known_R = task.encode(labels)
-    return replace(
-        data, examples={task.name: Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))}, seed=seed, cache={}
-    )
+    examples = Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))
+    return replace(data, examples={task.name: examples}, seed=seed, cache={})
 
 
 def made(table: Table, own: str) -> dict[str, Json]:
@@ -290,30 +289,28 @@ def weights_of(opened: Opened, job: Job) -> np.ndarray:
     """How much each row counts, [R]: 1 without a weight column, or where a table to score lacks it. Raises TableError."""
     if job.weight is None or job.weight not in opened.table.data.column_names:
         return np.ones(opened.rows)
-    weight_R = measured(opened, job.weight, "number")
-    for row in np.flatnonzero(~(np.isfinite(weight_R) & (weight_R >= 0)))[:1].tolist():
-        got, do = opened.table.data[job.weight][row].as_py(), "correct the cell: 0 is for a row that doesn't count"
-        raise TableError(f"weights of 0 and more in column {job.weight!r}", f"{got!r} in row {row + 1}", do)
-    return weight_R
+    do = "correct the cell: 0 is for a row that doesn't count"
+    return measured(opened, job.weight, ("number",), 0.0, f"weights of 0 and more in column {job.weight!r}", do)
 
 
-def measured(opened: Opened, name: str, *kinds: Literal["number", "date"]) -> np.ndarray:
-    """A column's numbers or dates, [R]; NaN for other words."""
+def measured(opened: Opened, name: str, kinds: Sequence[Literal["number", "date"]], least: float, expected: str, do: str) -> np.ndarray:
+    """A column's numbers or dates, [R]. Raises TableError for a cell that is none, or below `least`."""
     column = opened.table.data[name]
     guesses = [guess for kind in kinds if (guess := Measure(kind).read(column))]
     reading = max(guesses, key=lambda g: g.score).reading if guesses else Reading(name, kinds[0])
-    return np.asarray(replace(reading, column=name).parse(column)[0], float)
+    value_R = np.asarray(replace(reading, column=name).parse(column)[0], float)
+    for row in np.flatnonzero(~(np.isfinite(value_R) & (value_R >= least)))[:1].tolist():
+        raise TableError(expected, f"{column[row].as_py()!r} in row {row + 1}", do)
+    return value_R
 
 
 def by_time(opened: Opened, job: Job, groups_R: np.ndarray) -> np.ndarray:
     """The part of each row, the latest test, and a note of the dates. Raises TableError for a cell that is no time."""
     name = str(job.time)
-    words, time_R = opened.table.data[name].to_pylist(), measured(opened, name, "date", "number")
-    for row in np.flatnonzero(~np.isfinite(time_R))[:1].tolist():
-        got = f"{words[row]!r} in row {row + 1}"
-        raise TableError(f"a date (2024-01-31) or number in time column {name!r}", got, "correct the cell")
+    expected = f"a date (2024-01-31) or number in time column {name!r}"
+    time_R = measured(opened, name, ("date", "number"), -np.inf, expected, "correct the cell")
     part_R, cut, moved = splits.by_time(time_R, groups_R)
-    first = [words[int(np.flatnonzero(time_R == c)[0])] for c in cut]
+    first = [opened.table.data[name][int(np.flatnonzero(time_R == c)[0])].as_py() for c in cut]
     note = f"split by {name!r}: train before {first[0]}, val from there on, test from {first[1]} on"
     opened.notes.append(note + (f"; {moved} earlier rows went with their group" if moved else ""))
     return part_R
@@ -352,9 +349,7 @@ def hashed(word: str) -> int:
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
     """The part of each row as the split column says; None without one."""
     words = opened.column(job.split)
-    if words is None or job.split is None:
-        return None
-    return splits.given(words, job.split)
+    return None if words is None else splits.given(words, str(job.split))
 
 
 def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
@@ -366,7 +361,5 @@ def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
         return []
     seen = {c for c, count in zip(task.classes, task.config["counts"], strict=True) if count}
     strange = [v for v in labels.take(pa.array(rows)).to_pylist() if v is not None and v not in seen]
-    if not strange:
-        return []
     names = ", ".join(map(repr, sorted(set(strange))[:5]))
-    return [f"{len(strange)} rows have a class that no training row has ({names}): they count as wrong"]
+    return [f"{len(strange)} rows have a class that no training row has ({names}): they count as wrong"] if strange else []
