@@ -21,6 +21,7 @@ from xmodal.experts.base import Data
 from xmodal.features.column import Fitted
 from xmodal.job import Json, Rows
 from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
+from xmodal.pool import SETS
 from xmodal.race import Outcome
 from xmodal.tasks import Classify, MultiLabel, Regress, Task, labelled
 
@@ -28,7 +29,6 @@ MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the targ
 MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
-VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
 
 
 WORTH: dict[str, Callable[..., np.ndarray]] = {  # of true and false positives, false and true negatives
@@ -124,9 +124,9 @@ class Held:
 
 
 def listed(inputs: int) -> list[int]:
-    """The subsets that are reported."""
+    """The subsets that are reported: every one, or where there are many inputs, each alone and all."""
     full = (1 << inputs) - 1
-    return list(range(full + 1)) if inputs <= VIEWS else [0, *(1 << m for m in range(inputs)), full]
+    return list(range(full + 1)) if inputs <= SETS else [0, *(1 << m for m in range(inputs)), full]
 
 
 @dataclass(frozen=True)

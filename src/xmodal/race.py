@@ -28,12 +28,11 @@ from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.journal import Journal
-from xmodal.pool import LOSSES, Loss, Pool, Scores, fit_pool, weighted
+from xmodal.pool import LOSSES, SETS, Loss, Pool, Scores, fit_pool, weighted
 from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
 
-SETS_LISTED = 6  # up to so many inputs every set of them is scored
-SETS_DRAWN = 24  # above, so many random ones
+SETS_DRAWN = 24  # where there are more than SETS inputs
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 INNER = 0.2  # of a fold's training rows, to choose its rounds by
@@ -166,15 +165,14 @@ def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extracto
 
 
 def views_of(inputs: int, seed: int) -> list[int]:
-    """The sets of two inputs or more that joints are scored under, the full one among them."""
-    full = (1 << inputs) - 1
-    if inputs <= SETS_LISTED:
-        return [v for v in range(full + 1) if v.bit_count() >= 2]
+    """The sets of two inputs or more that joints are scored under, the full one last: all, or where there are many, drawn ones."""
+    if inputs <= SETS:
+        return [v for v in range(1 << inputs) if v.bit_count() >= 2]
     random = np.random.default_rng(seed)
-    drawn = {full}
+    drawn = {(1 << inputs) - 1}
     while len(drawn) <= SETS_DRAWN:
-        size = int(random.integers(2, inputs))
-        drawn.add(sum(1 << int(m) for m in random.choice(inputs, size, replace=False)))
+        some = random.choice(inputs, int(random.integers(2, inputs)), replace=False)
+        drawn.add(int((1 << some).sum()))
     return sorted(drawn)
 
 
@@ -273,45 +271,47 @@ class Race:
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
         """The loss of z at some of the scored rows."""
         examples = self.data.examples[self.task.name]
-        y_Q = examples.y.numpy()[scored] if examples.y is not None else np.zeros(0)
-        weight_Q = examples.weight_R.numpy()[scored]
+        assert examples.y is not None
+        y_Q, weight_Q = examples.y.numpy()[scored], examples.weight_R.numpy()[scored]
         return lambda at: weighted(LOSSES[self.task.kind](y_Q[at]), weight_Q[at])
+
+    def mean_loss(self, z_QC: np.ndarray, scored: Rows) -> float:
+        """Of all scored rows."""
+        return float(self.loss_of(scored)(np.arange(len(scored)))(z_QC)[0].mean())
 
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
         """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""
-        present_Q, loss_of = present(self.data, self.inputs, scored), self.loss_of(scored)
-        losses = {id(e): self.alone(e, present_Q, loss_of) for e in entries if e.single}
-        best = {
-            k: min((e for e in entries if e.candidate.bits == to_bits(self.inputs, [k])), key=lambda e: losses[id(e)]) for k in self.inputs
-        }
-        order = tuple(sorted(self.inputs, key=lambda k: losses[id(best[k])]))
-        kept = [*best.values(), *(e for e in entries if not e.single)]
-        pool, scores = self.fitted(kept, present_Q, loss_of)
+        best: dict[Key, Entry] = {}
+        for single in sorted((e for e in entries if e.single), key=lambda e: self.alone(e, scored)):
+            best.setdefault(next(iter(single.candidate.inputs)), single)
+        kept = [*(best[k] for k in self.inputs), *(e for e in entries if not e.single)]
+        pool, scores = self.fitted(kept, scored)
         if len(self.inputs) > 1:
             if correction := self.correct(pool, scores, scored, views, sum(e.wall for e in kept)):
                 entries.append(correction)
                 kept.append(correction)
-            pool, scores = self.fitted(kept, present_Q, loss_of)
+                pool, scores = self.fitted(kept, scored)
             heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
             deep = [e for e in kept if e.family == "deep" and not e.single]
-            embeds = min(deep, key=lambda e: float(loss_of(np.arange(len(scored)))(e.z[views[-1]])[0].mean()), default=None)
+            embeds = min(deep, key=lambda e: self.mean_loss(e.z[views[-1]], scored), default=None)
             kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.single or e is embeds]
-            pool, scores = self.fitted(kept, present_Q, loss_of)
-        members = tuple(e.member for e in kept)
-        answer = Answer(self.task, self.inputs, members, pool, order)
+            pool, scores = self.fitted(kept, scored)
+        answer = Answer(self.task, self.inputs, tuple(e.member for e in kept), pool, tuple(best))
         return Outcome(answer, answer, entries, scored, scores)
 
-    def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
+    def fitted(self, kept: list[Entry], scored: Rows) -> tuple[Pool, Scores]:
         """The pool of these entries."""
-        scores = Scores([e.z for e in kept], tuple(e.candidate.bits for e in kept), tuple(e.family == "hybrid" for e in kept), present_Q)
-        return fit_pool(scores, self.task.prior, loss_of, len(self.inputs), self.job.seed), scores
+        reads, residual = tuple(e.candidate.bits for e in kept), tuple(e.family == "hybrid" for e in kept)
+        scores = Scores([e.z for e in kept], reads, residual, present(self.data, self.inputs, scored))
+        return fit_pool(scores, self.task.prior, self.loss_of(scored), len(self.inputs), self.job.seed), scores
 
-    def alone(self, entry: Entry, present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> float:
+    def alone(self, entry: Entry, scored: Rows) -> float:
         """Mean loss over all scored rows of the answer that this single alone would be."""
         bits = entry.candidate.bits
-        scores = Scores([{1: entry.z[bits]}], (1,), (False,), (present_Q & bits > 0).astype(np.int64))
-        z_QC = fit_pool(scores, self.task.prior, loss_of, 1, self.job.seed).add(scores, 1)
-        return float(loss_of(np.arange(len(z_QC)))(z_QC)[0].mean())
+        there_Q = (present(self.data, self.inputs, scored) & bits > 0).astype(np.int64)
+        scores = Scores([{1: entry.z[bits]}], (1,), (False,), there_Q)
+        pool = fit_pool(scores, self.task.prior, self.loss_of(scored), 1, self.job.seed)
+        return self.mean_loss(pool.add(scores, 1), scored)
 
     def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int], owed: float) -> Entry | None:
         """The correction, cross-fitted over folds of the scored rows against what the others pool there; None where no time is left
