@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -235,6 +236,14 @@ def test_raw_encoders_take_part_from_so_many_rows(n: int, raw: bool) -> None:
     found = {c.name for c in candidates(Job(), task, INPUTS, n)}
     assert {"note.linear", "pic.linear", "table.boosted", "joint.forest", "fusion.descriptor"} <= found
     assert all((name in found) == raw for name in ("note.bilstm", "pic.cnn", "fusion.raw"))
+
+
+def test_an_input_called_as_the_joints_are_has_experts_of_its_own() -> None:
+    inputs = {key: replace(one, key=key) for key, one in zip(("main.joint", "main.fusion", "main.table"), INPUTS.values(), strict=True)}
+    task = TASKS["classify"]("y", (View("main", frozenset(inputs)),)).fit(pa.array(["x", "y"]))
+    found = candidates(Job(), task, inputs, 2000)
+    reads = {c.name: set(c.inputs) for c in found}
+    assert len(reads) == len(found) and reads["joint.linear"] == {"main.joint"} and reads["joint.linear of all"] == set(inputs)
 
 
 @pytest.mark.parametrize(

@@ -237,11 +237,6 @@ class Judge:
             target["labels"] = {name: {"n": n, "positive": k} for name, n, k in counts}
         return {"rows": len(self.rows), "part": part, "targets": {self.task.name: target}, "warnings": notes}
 
-    def covered(self, score: np.ndarray) -> float | None:
-        """The share of the labelled rows whose interval or set of classes holds the truth."""
-        right_R = self.task.misfit(self.y_R, score[self.keep_R]) <= self.task.most_misfit
-        return float(right_R.mean()) if len(right_R) else None
-
     def below(self, outcome: Outcome) -> list[str]:
         """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
         pooled, unpool = outcome.pooled, self.task.unpool
@@ -276,7 +271,8 @@ class Judge:
         if isinstance(answer.task, Classify) and "decision" in config:
             found["decision"] = {"positive": answer.task.classes[answer.task.positive], **config["decision"]}
         if "conformal" in config:
-            found["intervals"] = {**config["conformal"], "test_coverage": self.covered(held.score[full])}
+            right_R = answer.task.misfit(self.y_R, held.score[full][self.keep_R]) <= answer.task.most_misfit
+            found["intervals"] = {**config["conformal"], "test_coverage": float(right_R.mean()) if any_test else None}
         answered: dict[str, Json] = {"validation": scored.measured(chosen, names)}
         if any_test:
             answered["test"] = self.measured(held.score[full], names)
@@ -300,7 +296,9 @@ class Judge:
             found = confusion(y_R, guess_R, task.classes)
         else:
             x_R, came_R, right_R = said_R, y_R, best.argsort() < len(y_R) / 2
-            found = residuals(said_R - y_R)
+            residual_R = said_R - y_R  # what lies beyond the middle 99 % is counted in the outermost of the bins
+            counts, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
+            found = {"residuals": {"counts": counts.tolist(), "edges": edges.tolist()}}
         bins = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R)))
         picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
         return found | {
@@ -322,9 +320,3 @@ def confusion(y_R: np.ndarray, guess_R: np.ndarray, classes: list[str]) -> dict[
     most = len(shown) + bool(count_CC[-1].any() or count_CC[:, -1].any())
     names: list[Json] = [*(classes[c] for c in shown), None]
     return {"confusion": {"classes": names[:most], "counts": count_CC[:most, :most].tolist()}}
-
-
-def residuals(residual_R: np.ndarray) -> dict[str, Json]:
-    """A histogram; what lies beyond the middle 99 % is counted in the outermost bins."""
-    count, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
-    return {"residuals": {"counts": count.tolist(), "edges": edges.tolist()}}

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -98,9 +98,10 @@ def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: R
     table = read_table(source, job.encoding, job.sheet)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
-    if "mark" in target.options and target.column in table.data.column_names:
-        said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, target.options["mark"]) or ()}  # type: ignore[arg-type]
-        strange = sorted(said - set(target.options["labels"]))  # type: ignore[arg-type]
+    options: Any = target.options
+    if "mark" in options and target.column in table.data.column_names:
+        said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, options["mark"]) or ()}
+        strange = sorted(said - set(options["labels"]))
         notes += [f"labels that the fit never saw don't count: {', '.join(map(repr, strange[:5]))}"] if strange else []
     return Opened(table, media_of(job, table.source), readings, target, inputs, [*table.notes, *notes])
 
@@ -158,9 +159,8 @@ def read_labels(table: Table, target: tuple[str, ...]) -> tuple[Reading, list[st
     column = table.data[target[0]]
     cells = [] if pa.types.is_nested(column.type) else [w for w in canonical(column).unique().to_pylist() if w is not None]
     if len(target) > 1 or (cells and all(w.lower() in FLAGS for w in cells)):
-        reading = Reading(
-            "labels" if len(target) > 1 else target[0], "labels", {"columns": list(target)}, "target: multilabel, a column each"
-        )
+        name, options = "labels" if len(target) > 1 else target[0], {"columns": list[Json](target)}
+        reading = Reading(name, "labels", dict[str, Json](options), "target: multilabel, a column each")
         found = labels_of(table, reading)
         blank = {n: found.field(i).null_count for i, n in enumerate(target) if found.field(i).null_count}
         said = ", ".join(f"{n!r} in {b}" for n, b in blank.items())
@@ -194,10 +194,9 @@ def tags(cell: Any, mark: str | None) -> list[str] | None:
 
 def labels_of(table: Table, reading: Reading) -> pa.Array:
     """Struct: true, false or null a label, null where a row has no label known. Raises TargetError for another word than 0 and 1."""
-    data, given = table.data, reading.options
-    flags_L: list[list[bool | None]] = []
+    data, given = table.data, cast(Any, reading.options)
+    names, flags_L = given.get("columns") or given["labels"], list[list[bool | None]]()
     if "columns" in given:
-        names = [str(n) for n in given["columns"]]  # type: ignore[union-attr]
         for name in names:
             words = canonical(data[name]).to_pylist() if name in data.column_names else [None] * data.num_rows
             bad = [row for row, w in enumerate(words) if w is not None and w.lower() not in FLAGS]
@@ -207,9 +206,8 @@ def labels_of(table: Table, reading: Reading) -> pa.Array:
                 raise TargetError(f"0 or 1 (true, false, yes, no) in label column {name!r}", got, do)
             flags_L.append([None if w is None else FLAGS[w.lower()] for w in words])
     else:
-        names, mark = [str(n) for n in given["labels"]], given["mark"]  # type: ignore[union-attr]
         cells = data[reading.column].to_pylist() if reading.column in data.column_names else [None] * data.num_rows
-        tags_R = [None if (found := tags(cell, mark)) is None else set(found) for cell in cells]  # type: ignore[arg-type]
+        tags_R = [tags(cell, given["mark"]) for cell in cells]
         flags_L = [[None if found is None else name in found for found in tags_R] for name in names]
     gone = np.all([[f is None for f in flags] for flags in flags_L], axis=0)
     return pa.StructArray.from_arrays([pa.array(f, pa.bool_()) for f in flags_L], names=names, mask=pa.array(gone))

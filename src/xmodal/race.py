@@ -22,7 +22,6 @@ from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
-from xmodal.features.column import Fitted
 from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
@@ -109,6 +108,7 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
 
     def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
         deep = settings_of(job, network, "transformer") if network else {}
+        name += " of all" if name in {c.name for c in found} else ""  # an input may be called "joint"
         found.append(Candidate(name, kind, some, deep, to_bits(inputs, some)))
 
     def is_raw(one: Input) -> bool:
@@ -341,14 +341,15 @@ class Race:
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
             used = expert.fit(self.data, rows, valid, budget, self.job.seed)
-            kept: dict[str, Json] = {"rounds": used, "seconds": time.process_time() - start, "curve": list(expert.curve)}
-            part = Fitted.merge({"expert": expert.fitted()}, kept)
+            kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
+            part = expert.fitted()
+            part = replace(part, config={**part.config, **kept})
             self.journal.put(key, part)
         if self.journal.folder is not None:
-            expert = type(expert).restore(expert.tasks, expert.inputs, part.part("expert"))
+            expert = type(expert).restore(expert.tasks, expert.inputs, part)
             expert.curve = cast(list[float], part.config["curve"])
-        entry.seconds += cast(float, part.config["seconds"])
-        return expert, cast(int, part.config["rounds"])
+        entry.seconds += cast(float, part.config["seconds used"])
+        return expert, cast(int, part.config["rounds used"])
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows; the correction has seen them all."""

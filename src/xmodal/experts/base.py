@@ -10,7 +10,7 @@ import numpy as np
 
 from xmodal.batch import Examples
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.job import Budget, Input, Json, Key, Rows, State, TaskName
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName
 from xmodal.tasks import Prediction, Task
 
 Settings = Mapping[str, Json]
@@ -73,8 +73,5 @@ class Expert(ABC):
 
 def states(data: Data, inputs: Mapping[Key, Input], rows: Rows, hide: frozenset[Key]) -> np.ndarray:
     """state_RM of a prediction: why each input of each row can or cannot be used."""
-    parts = []
-    for key in inputs:
-        state_R = data.columns[key].state_B[rows]
-        parts.append(np.where(state_R == State.PRESENT, State.MISSING, state_R).astype(np.int8) if key in hide else state_R)
-    return np.stack(parts, 1) if parts else np.zeros((len(rows), 0), np.int8)
+    columns = {key: data.columns[key].rows(rows) for key in inputs}
+    return np.stack([(c.hidden() if key in hide else c).state_B for key, c in columns.items()], 1)
