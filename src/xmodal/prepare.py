@@ -124,30 +124,27 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     if job.kind == "multilabel":
         return read_labels(table, job.target)
     (target,) = job.target
-    count = name_counts(table.data[target])
+    column, count = table.data[target], name_counts(table.data[target])
     if not count:
         raise TargetError(f"labels in column {target!r}", "only empty cells", "choose another target")
-    guess = Measure("number").read(table.data[target])
-    options: dict[str, Json] = {**(guess.reading.options if guess else {}), "gaps": []}
-    number = Reading(target, "number", options)
+    guess = Measure("number").read(column)
+    number = Reading(target, "number", {**(guess.reading.options if guess else {}), "gaps": []})
     values = {v: number.cell(v)[0] for v in count}
     tokens = [v for v in count if v.strip().lower() in GAPS]
-    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[target].type)
+    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(column.type)
     few = len(count) <= CLASSES and len(count) < count.total() and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
-    kind, notes = job.kind, []
-    if kind is None:
-        kind = "classify" if not numbers or few else "regress"
-        if kind == "classify" and numbers:
-            notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
-                         + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
-                         + f"; --target {target}=regress reads numbers")  # fmt: skip
+    kind, notes = job.kind or ("classify" if not numbers or few else "regress"), []
+    if job.kind is None and numbers and few:
+        notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
+                     + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
+                     + f"; --target {target}=regress reads numbers")  # fmt: skip
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
         notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
         return Reading(target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
     bad = next((v for v, n in values.items() if not np.isfinite(n)), None)
     if bad is not None:
-        row = canonical(table.data[target]).to_pylist().index(bad) + 1
+        row = canonical(column).to_pylist().index(bad) + 1
         do = f"correct or empty the cell, or say --target {target}=classify"
         raise TargetError(f"finite numbers in target {target!r}", f"{bad!r} in row {row} of {table.source}", do)
     notes += [f"target {target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]

@@ -156,9 +156,9 @@ def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extracto
     """The extractors of each input that these experts read, each once."""
     found: dict[Key, dict[str, Extractor]] = {}
     for one in some:
-        settings, inputs = (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
-        network = settings.get("kind")
-        for key, given in inputs.items():
+        expert = one.expert if isinstance(one, Member) else one
+        network = expert.settings.get("kind")
+        for key, given in expert.inputs.items():
             reader: Any = encoder_class(choose(given, str(network))) if network else registered("descriptors", DESCRIPTORS, given.modality)
             found.setdefault(key, {}).update({e.spec.digest: e for m, e in reader.extractor.items() if m == given.modality})
     return {key: list(each.values()) for key, each in found.items()}

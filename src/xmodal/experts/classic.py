@@ -77,9 +77,7 @@ class Classic(Expert):
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}
         model = fitted.part("model")
         expert.config, expert.arrays = model.config, model.arrays
-        if "root" in model.arrays:
-            check(model.arrays)
-            expert.reads = int(model.arrays["feature"].max()) + 1
+        expert.reads = check(model.arrays) if "root" in model.arrays else 0
         return expert
 
     def reader(self, key: Key) -> type[Descriptor]:
@@ -181,8 +179,9 @@ def pack(trees: Sequence[Nodes]) -> dict[str, np.ndarray]:
     }
 
 
-def check(nodes: Nodes) -> None:
-    """Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no index leads out of an array."""
+def check(nodes: Nodes) -> int:
+    """How many columns the trees read. Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no
+    index leads out of an array."""
     root, left, right, feature = (nodes[name].astype(np.int64) for name in ("root", "left", "right", "feature"))
     count = len(left)
     ends = np.append(root[1:], count)
@@ -194,6 +193,7 @@ def check(nodes: Nodes) -> None:
         whole = (leaf | inner).all() and np.array_equal(right[leaf], np.arange(len(nodes["value"])))
     if not whole or feature.min() < 0:
         raise ArtefactError("trees whose nodes lead to leaves", "some that lead elsewhere", "trust no such model: fit it again")
+    return int(feature.max()) + 1
 
 
 def walk(nodes: Nodes, x_BF: np.ndarray) -> np.ndarray:
