@@ -80,9 +80,8 @@ def asked(task: Task, positive: str | None, cost: str | None) -> Task:
     config = dict(task.config)
     if positive is not None:
         if not isinstance(task, Classify) or task.width != 2:
-            raise ConfigError(
-                "a target of two classes for --positive", f"{task.name!r} of {task.width}, {task.kind}", "leave --positive out"
-            )
+            got = f"{task.name!r} of {task.width}, {task.kind}"
+            raise ConfigError("a target of two classes for --positive", got, "leave --positive out")
         if positive not in task.classes:
             raise unknown("class", positive, task.classes)
         config["positive"] = positive
@@ -102,12 +101,13 @@ class Held:
 
     @classmethod
     def of(cls, outcome: Outcome, data: Data, rows: Rows) -> Held:
-        """Every view of these rows, from predictions made once an expert and view; the single inputs' from the pool of all experts."""
+        """Every view of these rows (where there are many inputs: none, each alone, all), from predictions made once an expert and
+        view; the single inputs' from the pool of all experts."""
         answer, pooled = outcome.answer, outcome.pooled
-        views = listed(len(answer.inputs))
+        ones = [1 << m for m in range(len(answer.inputs))]
+        views = list(range(answer.full + 1)) if len(ones) <= SETS else [0, *ones, answer.full]
         scores = answer.scores(data, rows, views)
         found = {v: answer.task.unpool(answer.pool.add(scores, v)) for v in views}
-        ones = [1 << m for m in range(len(pooled.inputs))]
         single = found if answer is pooled else {v: answer.task.unpool(pooled.pool.add(pooled.scores(data, rows, ones), v)) for v in ones}
         alone = {key: single[1 << m] for m, key in enumerate(answer.inputs)}
         return cls(found, {v: alone[answer.best_single(v)] for v in views if v}, rows)
@@ -121,12 +121,6 @@ class Held:
             {v: np.concatenate([p.best[v] for p in parts]) for v in first.best},
             np.concatenate([p.rows for p in parts]),
         )
-
-
-def listed(inputs: int) -> list[int]:
-    """The subsets that are reported: every one, or where there are many inputs, each alone and all."""
-    full = (1 << inputs) - 1
-    return list(range(full + 1)) if inputs <= SETS else [0, *(1 << m for m in range(inputs)), full]
 
 
 @dataclass(frozen=True)
@@ -240,7 +234,8 @@ class Judge:
     def below(self, outcome: Outcome) -> list[str]:
         """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
         pooled, unpool = outcome.pooled, self.task.unpool
-        best = next(e for e in outcome.entries if e.candidate.bits == to_bits(pooled.inputs, [pooled.order[0]]) and e.single)
+        name = next(m.name for m in pooled.members if m.bits == to_bits(pooled.inputs, pooled.order[:1]))
+        best = next(e for e in outcome.entries if e.candidate.name == name)
         shipped = unpool(outcome.answer.pool.add(outcome.scores, pooled.full))
         gain, _ = self.gain(shipped, unpool(best.z[best.candidate.bits]))
         worse = f"the deep fusion alone is {-(gain or 0):.3g} {self.metric} below its best single input: --ship answer is not"

@@ -51,11 +51,6 @@ class Candidate:
     settings: Mapping[str, Json]
     bits: int
 
-    def build(self, task: Task) -> Expert:
-        """A new, unfitted one."""
-        made: Expert = registered("experts", EXPERTS, self.kind)({task.name: task}, self.inputs, self.settings)
-        return made
-
 
 @dataclass
 class Entry:
@@ -336,8 +331,10 @@ class Race:
     def learn(self, entry: Entry, key: str, rows: Rows, valid: Rows | None, rounds: int | None = None) -> tuple[Expert, int]:
         """A new expert fitted on these rows, where rounds are given for exactly so many, or the one in the journal; its rounds. What is
         journalled is read back, so that an interrupted fit and another go on from the same bits."""
-        key, start = f"{entry.candidate.name} {key}", time.process_time()
-        expert, part = entry.candidate.build(self.task), self.journal.get(key)
+        one, start = entry.candidate, time.process_time()
+        key = f"{one.name} {key}"
+        expert: Expert = registered("experts", EXPERTS, one.kind)({self.task.name: self.task}, one.inputs, one.settings)
+        part = self.journal.get(key)
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
             used = expert.fit(self.data, rows, valid, budget, self.job.seed)

@@ -51,6 +51,7 @@ class Expert(ABC):
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        self.parts: dict[Key, Fitted] = {}  # what `prepared` fitted of each input
         self.curve: list[float] = []  # the validation loss of each round of the last fit, where there are rounds
 
     @abstractmethod

@@ -42,7 +42,6 @@ class Classic(Expert):
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         super().__init__(tasks, inputs, settings)
         (self.task,) = tasks.values()
-        self.parts: dict[Key, Fitted] = {}
         self.config: dict[str, Json] = {}
         self.arrays: dict[str, np.ndarray] = {}
         self.reads = 0  # columns that restored trees need

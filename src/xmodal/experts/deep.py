@@ -44,7 +44,6 @@ class Deep(Expert):
         recipe = getattr(Recipes(), self.name, getattr(Recipes(), self.kind))
         self.training: Training = changed(recipe, cast(Settings, settings.get("training", {})))
         self.table = next(iter(tasks.values())).views[0].table
-        self.parts: dict[Key, Fitted] = {}
         self._tokens: tuple[weakref.ref[Data], Rows, list[dict[Key, Tokens]]] | None = None
 
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
@@ -84,7 +83,6 @@ class Deep(Expert):
 
     @classmethod
     def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Deep:
-        """Inverse of `fitted`."""
         expert = cls(tasks, inputs, cast(Settings, fitted.config["settings"]))
         expert.encoders = dict(zip(expert.inputs, cast(list[str], fitted.config["encoders"]), strict=True))
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}

@@ -40,10 +40,10 @@ class Forest(Classic):
         classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
         leaf = max(2, -(-len(rows) * len(copies) // min(LEAVES, NUMBERS // max(len(classes), 1))))
         kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
-        trees = []
+        trees, share_L = [], self.task.unpool(self.task.prior)  # what a forest says of a label that no row here tells
         with threadpool_limits(1):
             for label, problem in enumerate(problems):
-                at, y, weight = problem if len(problem.at) else self.untold(label)
+                at, y, weight = problem if len(problem.at) else Problem(np.zeros(1, np.int64), share_L[label : label + 1], None)
                 x_BF = np.concatenate([x[at] for x in copies]).astype(np.float32)
                 weight_B = None if weight is None else np.tile(weight, len(copies))
                 forest = kind(max(TREES // len(problems), LEAST), min_samples_leaf=leaf, max_features="sqrt", random_state=seed)
@@ -51,10 +51,6 @@ class Forest(Classic):
         kept = np.float32 if self.task.kind == "regress" else np.float16
         self.arrays = {**pack([nodes(tree, kept) for tree in trees]), "classes": classes}
         return budget.epochs or 1
-
-    def untold(self, label: int) -> Problem:
-        """Of a label that no row here tells: its share, whatever a row holds."""
-        return Problem(np.zeros(1, np.int64), self.task.unpool(self.task.prior)[label : label + 1], None)
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         x_BF, chunks = self.matrix(data, rows, hide).astype(np.float32), []
