@@ -90,12 +90,10 @@ class Classic(Expert):
 
     def labelled(self, data: Data, rows: Rows) -> Rows:
         """Those that carry a label that is known."""
-        examples = data.examples[self.task.name]
-        assert examples.y is not None
-        good_B = examples.weight_R.numpy() > 0
+        good_R = data.examples[self.task.name].weight_R.numpy()[rows] > 0
         if self.task.kind == "classify":
-            good_B &= examples.y.numpy() >= 0
-        return np.asarray(rows[good_B[rows]])
+            good_R &= self.target(data, rows) >= 0
+        return np.asarray(rows[good_R])
 
     def target(self, data: Data, rows: Rows) -> np.ndarray:
         """Class indices, standardised values, or labels [B, L]: 1, 0, -1 unlabelled."""
