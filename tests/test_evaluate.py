@@ -18,7 +18,7 @@ from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Key, Rows, TaskName
 from xmodal.pool import Pool
-from xmodal.race import Candidate, Entry, Outcome
+from xmodal.race import Entry, Outcome
 from xmodal.tasks import TASKS, Prediction, Task
 
 COUNT = 1000
@@ -168,9 +168,8 @@ def test_a_fusion_that_falls_short_of_the_best_family_of_the_best_input_is_told(
     told = {"main.a": said(truth, wrong(0.2, 1)), "main.b": said(truth, wrong(0.02, 2))}
     data = TableData({key: pointed({"x": np.zeros((COUNT, 1))}, {}, np.arange(COUNT)) for key in told}, {"y": examples})
     pooled = answer(task, told, ("main.b", "main.a"))  # says what a says
-    inputs = {"main.b": pooled.inputs["main.b"]}
     poor, good = (
-        Entry(Candidate(name, "linear", inputs, {}, 2), z={2: task.pool(score[ROWS])})
+        Entry(Member(name, pooled.members[1].expert, 2), z={2: task.pool(score[ROWS])})
         for name, score in (("poor", said(truth, wrong(0.4, 3))), ("main.b", told["main.b"]))
     )
     judge = Judge(task, "accuracy", examples, np.arange(COUNT), ROWS, 0)

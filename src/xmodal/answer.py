@@ -42,6 +42,11 @@ class Member:
     bits: int
 
     @property
+    def single(self) -> bool:
+        """Reads one input alone."""
+        return self.bits.bit_count() == 1
+
+    @property
     def residual(self) -> bool:
         """Answers with what it adds to the others, not with a score of its own."""
         return self.expert.family == "hybrid"
@@ -50,10 +55,9 @@ class Member:
         self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int], least: int = 2
     ) -> dict[int, np.ndarray]:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where fewer than `least` are left."""
-        single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}
-        for view in [self.bits] if single else views:
-            if not single and (view & self.bits).bit_count() < least:
+        for view in [self.bits] if self.single else views:
+            if not self.single and (view & self.bits).bit_count() < least:
                 found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
             value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score

@@ -235,9 +235,9 @@ class Judge:
         """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
         pooled, unpool = outcome.pooled, self.task.unpool
         name = next(m.name for m in pooled.members if m.bits == to_bits(pooled.inputs, pooled.order[:1]))
-        best = next(e for e in outcome.entries if e.candidate.name == name)
+        best = next(e for e in outcome.entries if e.member.name == name)
         shipped = unpool(outcome.answer.pool.add(outcome.scores, pooled.full))
-        gain, _ = self.gain(shipped, unpool(best.z[best.candidate.bits]))
+        gain, _ = self.gain(shipped, unpool(best.z[best.member.bits]))
         worse = f"the deep fusion alone is {-(gain or 0):.3g} {self.metric} below its best single input: --ship answer is not"
         return [worse] if gain is not None and gain < 0 else []
 
@@ -251,14 +251,14 @@ class Judge:
         chosen, any_test = unpool(answer.pool.add(outcome.scores, full)), bool(self.keep_R.any())
         experts: list[Json] = []
         for entry in outcome.entries:
-            one = entry.candidate
+            one = entry.member
             line: dict[str, Json] = {
-                "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
-                "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
-                "curves": [[round(loss, 5) for loss in curve] for curve in entry.curves if curve],
+                "name": one.name, "family": one.expert.family, "inputs": [i.name for i in one.expert.inputs.values()],
+                "kept": one.name in members, "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds,
+                "milliseconds_a_row": entry.predict_ms, "curves": [[round(loss, 5) for loss in c] for c in entry.curves if c],
             }  # fmt: skip
-            if entry.family != "hybrid":
-                line["validation"] = scored.measured(unpool(entry.z[one.bits if entry.single else full]), names)
+            if not one.residual:
+                line["validation"] = scored.measured(unpool(entry.z[one.bits if one.single else full]), names)
                 if one.name in members and any_test:
                     line["test"] = self.measured(members[one.name].expert.predict(data, self.rows)[self.task.name].score, names)
             experts.append(line)

@@ -206,7 +206,7 @@ def cost(ready: Ready, learner: Learner) -> dict[str, Json]:
     field = candidates(learner.job, ready.task, ready.opened.inputs, n)
     training = learner.job.training
     laps = 1 + 2 * training.folds if n < training.small else 1
-    one = [COST.get(str(c.settings.get("kind") or c.kind), COST["descriptor"]) for c in field]
+    one = [COST.get(str(c.expert.settings.get("kind") or c.expert.name), COST["descriptor"]) for c in field]
     seconds = laps * sum(fixed + each * n / 1000 for fixed, each in one)
     features = sum(a.nbytes for c in ready.data.columns.values() for a in c.dense.values())
     return {"rows": n, "experts": len(field), "fits": laps * len(field), "cpu_seconds": round(seconds, 1), "feature_bytes": features}
