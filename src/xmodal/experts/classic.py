@@ -29,7 +29,7 @@ COLUMNS = 100  # of a tree's matrix: more cost boosting minutes
 class Problem(NamedTuple):
     """One target of a model that has one."""
 
-    at: np.ndarray  # which of the rows
+    at: np.ndarray | slice  # which of the rows; a slice copies nothing
     y: np.ndarray
     weight: np.ndarray | None
 
@@ -110,7 +110,7 @@ class Classic(Expert):
         """What is to be learnt from these rows: one problem, or one a label, of the rows where it is known."""
         y_B, weight_B = self.target(data, rows), self.weights(data, rows)
         if y_B.ndim == 1:
-            return [Problem(np.arange(len(y_B)), y_B, weight_B)]
+            return [Problem(slice(None), y_B, weight_B)]
         known = [np.flatnonzero(y >= 0) for y in y_B.T]
         return [Problem(at, y[at].astype(int), None if weight_B is None else weight_B[at]) for at, y in zip(known, y_B.T, strict=True)]
 

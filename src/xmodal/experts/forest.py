@@ -43,7 +43,7 @@ class Forest(Classic):
         trees, share_L = [], self.task.unpool(self.task.prior)  # what a forest says of a label that no row here tells
         with threadpool_limits(1):
             for label, problem in enumerate(problems):
-                at, y, weight = problem if len(problem.at) else Problem(np.zeros(1, np.int64), share_L[label : label + 1], None)
+                at, y, weight = problem if len(problem.y) else Problem(np.zeros(1, np.int64), share_L[label : label + 1], None)
                 x_BF = np.concatenate([x[at] for x in copies]).astype(np.float32)
                 weight_B = None if weight is None else np.tile(weight, len(copies))
                 forest = kind(max(TREES // len(problems), LEAST), min_samples_leaf=leaf, max_features="sqrt", random_state=seed)
