@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from xmodal.answer import Member
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.job import Input, Job, Key
 from xmodal.prepare import asking, load, new_task, open_new, parts_of
-from xmodal.race import Candidate, extractors_of
+from xmodal.race import extractors_of
 from xmodal.tasks import Task
 
 
@@ -32,7 +33,7 @@ def opened(path: Path, target: str, use: Sequence[str], settings: Mapping[str, A
     assert parts is not None
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", "test")}
     task = new_task(found).fit(found.labels.take(pa.array(rows["train"])))
-    one = Candidate("bench", "deep", found.inputs, dict(settings), (1 << len(found.inputs)) - 1)
+    one = Member("bench", Deep({task.name: task}, found.inputs, settings), (1 << len(found.inputs)) - 1)
     features, _ = load(found, extractors_of([one]), lambda stage, done, total: None)
     return Opened(task, found.inputs, asking(features, task, found.labels, np.ones(found.rows), 0), rows)
 

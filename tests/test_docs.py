@@ -133,7 +133,7 @@ def quick(monkeypatch):
 
     every = race.candidates
     for place in ("race", "learner", "inspection"):
-        monkeypatch.setattr(f"xmodal.{place}.candidates", lambda *a: [c for c in every(*a) if c.kind in ("linear", "deep")])
+        monkeypatch.setattr(f"xmodal.{place}.candidates", lambda *a: [c for c in every(*a) if c.expert.name in ("linear", "deep")])
     weights, made = evaluate.draw_weights, Learner.__init__
     monkeypatch.setattr(evaluate, "draw_weights", lambda groups, seed: weights(groups, seed, 20))
     monkeypatch.setattr(Learner, "__init__", lambda self, job=None, **roles: made(self, job, **{"training": QUICK, **roles}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Key, Rows, TaskName
 from xmodal.pool import Pool
-from xmodal.race import Outcome
+from xmodal.race import Entry, Outcome
 from xmodal.tasks import TASKS, Prediction, Task
 
 COUNT = 1000
@@ -160,6 +161,23 @@ def test_the_best_single_is_ranked_by_the_fit_and_never_by_the_rows_compared() -
     assert subsets["a", "b"]["gain"] == pytest.approx(subsets["b",]["metrics"]["accuracy"] - subsets["a",]["metrics"]["accuracy"])
     folds = [answer(task, told, o) for o in (order, ("main.b", "main.a", "main.c"), order)]
     assert judge.comparison(found, folds)["verdict"]["best_single"] == "c", "that of most folds"
+
+
+def test_a_fusion_that_falls_short_of_the_best_family_of_the_best_input_is_told() -> None:
+    task, examples, truth = asked("classify")
+    told = {"main.a": said(truth, wrong(0.2, 1)), "main.b": said(truth, wrong(0.02, 2))}
+    data = TableData({key: pointed({"x": np.zeros((COUNT, 1))}, {}, np.arange(COUNT)) for key in told}, {"y": examples})
+    pooled = answer(task, told, ("main.b", "main.a"))  # says what a says
+    poor, good = (
+        Entry(Member(name, pooled.members[1].expert, 2), z={2: task.pool(score[ROWS])})
+        for name, score in (("poor", said(truth, wrong(0.4, 3))), ("main.b", told["main.b"]))
+    )
+    judge = Judge(task, "accuracy", examples, np.arange(COUNT), ROWS, 0)
+    outcome = Outcome(pooled, pooled, [poor, good], ROWS, pooled.scores(data, ROWS, [FULL]))
+    (says,) = judge.below(outcome)
+    assert "accuracy below its best single input" in says
+    best = answer(task, told, ("main.a", "main.b"))
+    assert not judge.below(replace(outcome, answer=best, scores=best.scores(data, ROWS, [FULL])))
 
 
 def test_stitched_folds_keep_rows_scores_and_each_fold_s_own_best() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,14 +13,14 @@ import pytest
 from tests.doubles import INPUTS, pointed
 
 from xmodal import ConfigError, Learner
-from xmodal.answer import to_bits
+from xmodal.answer import Member, to_bits
 from xmodal.batch import Examples, View
 from xmodal.experts import EXPERTS
 from xmodal.experts.base import Data, Expert
 from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Job, Key, Rows, TaskName
-from xmodal.race import KEEP, Candidate, Outcome, Race, candidates
+from xmodal.race import KEEP, Outcome, Race, candidates
 from xmodal.tasks import TASKS, Prediction, Task
 
 COUNT = 240
@@ -95,10 +96,10 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     LOG.clear()
 
 
-def fake(name: str, reads: str, wrong: float, sure: float = 0.8, **settings: object) -> Candidate:
+def fake(name: str, reads: str, wrong: float, sure: float = 0.8, **settings: object) -> Member:
     keys = [f"main.{r}" for r in reads]
     inputs = {key: Input(key, "text", (key,)) for key in keys}
-    return Candidate(name, "fake", inputs, {"name": name, "wrong": wrong, "sure": sure, **settings}, to_bits(KEYS, keys))
+    return Member(name, Fake({}, inputs, {"name": name, "wrong": wrong, "sure": sure, **settings}), to_bits(KEYS, keys))
 
 
 SINGLES = [fake("a.one", "a", 0.3), fake("b.first", "b", 0.2), fake("c.single", "c", 0.35)]
@@ -106,7 +107,7 @@ JOINT = fake("joint.good", "abc", 0.25)
 
 
 def race(
-    monkeypatch: pytest.MonkeyPatch, some: list[Candidate], small: int, train: Rows, valid: Rows | None = None
+    monkeypatch: pytest.MonkeyPatch, some: list[Member], small: int, train: Rows, valid: Rows | None = None
 ) -> tuple[Outcome, list[int]]:
     """Run over rows 2 of which are a group. Also how many rows the candidates were asked for."""
     asked: list[int] = []
@@ -137,7 +138,7 @@ def test_the_best_of_each_input_wins_by_loss_not_by_accuracy(monkeypatch: pytest
     outcome, _ = race(monkeypatch, some, COUNT + 1, np.arange(COUNT))
     assert names(outcome)[:3] == ["a.humble", "b.strong", "c.single"]
     assert outcome.answer.order == ("main.a", "main.b", "main.c")
-    assert {e.candidate.name for e in outcome.entries} == {c.name for c in some} | {"correction"}, "the losers are reported"
+    assert {e.member.name for e in outcome.entries} == {c.name for c in some} | {"correction"}, "the losers are reported"
 
 
 def test_a_joint_without_weight_in_any_set_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +236,14 @@ def test_raw_encoders_take_part_from_so_many_rows(n: int, raw: bool) -> None:
     found = {c.name for c in candidates(Job(), task, INPUTS, n)}
     assert {"note.linear", "pic.linear", "table.boosted", "joint.forest", "fusion.descriptor"} <= found
     assert all((name in found) == raw for name in ("note.bilstm", "pic.cnn", "fusion.raw"))
+
+
+def test_an_input_called_as_the_joints_are_has_experts_of_its_own() -> None:
+    inputs = {key: replace(one, key=key) for key, one in zip(("main.joint", "main.fusion", "main.table"), INPUTS.values(), strict=True)}
+    task = TASKS["classify"]("y", (View("main", frozenset(inputs)),)).fit(pa.array(["x", "y"]))
+    found = candidates(Job(), task, inputs, 2000)
+    reads = {c.name: set(c.expert.inputs) for c in found}
+    assert len(reads) == len(found) and reads["joint.linear"] == {"main.joint"} and reads["joint.linear of all"] == set(inputs)
 
 
 @pytest.mark.parametrize(

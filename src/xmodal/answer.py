@@ -42,6 +42,11 @@ class Member:
     bits: int
 
     @property
+    def single(self) -> bool:
+        """Reads one input alone."""
+        return self.bits.bit_count() == 1
+
+    @property
     def residual(self) -> bool:
         """Answers with what it adds to the others, not with a score of its own."""
         return self.expert.family == "hybrid"
@@ -50,10 +55,9 @@ class Member:
         self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int], least: int = 2
     ) -> dict[int, np.ndarray]:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where fewer than `least` are left."""
-        single = self.bits.bit_count() == 1
         found: dict[int, np.ndarray] = {}
-        for view in [self.bits] if single else views:
-            if not single and (view & self.bits).bit_count() < least:
+        for view in [self.bits] if self.single else views:
+            if not self.single and (view & self.bits).bit_count() < least:
                 found[view] = np.repeat(task.prior[None], len(rows), 0)
                 continue
             value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
@@ -76,6 +80,11 @@ class Answer:
         """The set of all inputs."""
         return (1 << len(self.inputs)) - 1
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of each member, where all inputs are there."""
+        return dict(zip((m.name for m in self.members), self.pool.weights(self.full).tolist(), strict=True))
+
     def best_single(self, view: int) -> Key:
         """The best input of a set, chosen on the rows that the fit scored."""
         return next(key for key in self.order if key in to_keys(self.inputs, view))
@@ -83,9 +92,8 @@ class Answer:
     @property
     def fusion(self) -> Member | None:
         """The deep expert over most inputs, of these the heaviest: its joint vectors are the embeddings."""
-        weight = dict(zip((m.name for m in self.members), self.pool.weights(self.full), strict=True))
-        deep = [m for m in self.members if m.expert.family == "deep"]
-        return max(deep, key=lambda m: (m.bits.bit_count(), weight[m.name]), default=None)
+        deep, weights = [m for m in self.members if m.expert.family == "deep"], self.weights
+        return max(deep, key=lambda m: (m.bits.bit_count(), weights[m.name]), default=None)
 
     def alone(self, member: Member) -> Answer:
         """One member as the whole answer, calibrated, whatever is there."""

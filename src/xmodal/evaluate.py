@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from xmodal.answer import Answer, to_bits, to_keys
 from xmodal.batch import Examples
@@ -20,6 +21,7 @@ from xmodal.experts.base import Data
 from xmodal.features.column import Fitted
 from xmodal.job import Json, Rows
 from xmodal.metrics import LOWER, draw_weights, drawn, interval, metric_names
+from xmodal.pool import SETS
 from xmodal.race import Outcome
 from xmodal.tasks import Classify, MultiLabel, Regress, Task, labelled
 
@@ -27,7 +29,6 @@ MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the targ
 MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
-VIEWS = 6  # every subset up to so many inputs; above, the full set and each input alone
 
 
 WORTH: dict[str, Callable[..., np.ndarray]] = {  # of true and false positives, false and true negatives
@@ -35,6 +36,13 @@ WORTH: dict[str, Callable[..., np.ndarray]] = {  # of true and false positives, 
     "f1_macro": lambda tp, fp, fn, tn: tp / np.maximum(2 * tp + fp + fn, 1e-12) + tn / np.maximum(2 * tn + fp + fn, 1e-12),
     "balanced_accuracy": lambda tp, fp, fn, tn: tp / np.maximum(tp + fn, 1e-12) + tn / np.maximum(tn + fp, 1e-12),
 }
+
+
+def saved(cost: list[list[float]], positive: int) -> Callable[..., np.ndarray]:
+    """What `cost` leaves, of the same four counts."""
+    order = [positive, 1 - positive]
+    each = np.array(cost, float)[order][:, order].T.ravel()
+    return lambda *counts: -sum(c * n for c, n in zip(each, counts, strict=True))
 
 
 def threshold(true_R: np.ndarray, p_R: np.ndarray, weight_R: np.ndarray, worth: Callable[..., np.ndarray]) -> float:
@@ -72,9 +80,8 @@ def asked(task: Task, positive: str | None, cost: str | None) -> Task:
     config = dict(task.config)
     if positive is not None:
         if not isinstance(task, Classify) or task.width != 2:
-            raise ConfigError(
-                "a target of two classes for --positive", f"{task.name!r} of {task.width}, {task.kind}", "leave --positive out"
-            )
+            got = f"{task.name!r} of {task.width}, {task.kind}"
+            raise ConfigError("a target of two classes for --positive", got, "leave --positive out")
         if positive not in task.classes:
             raise unknown("class", positive, task.classes)
         config["positive"] = positive
@@ -94,12 +101,13 @@ class Held:
 
     @classmethod
     def of(cls, outcome: Outcome, data: Data, rows: Rows) -> Held:
-        """Every view of these rows, from predictions made once an expert and view; the single inputs' from the pool of all experts."""
+        """Every view of these rows (where there are many inputs: none, each alone, all), from predictions made once an expert and
+        view; the single inputs' from the pool of all experts."""
         answer, pooled = outcome.answer, outcome.pooled
-        views = listed(len(answer.inputs))
+        ones = [1 << m for m in range(len(answer.inputs))]
+        views = list(range(answer.full + 1)) if len(ones) <= SETS else [0, *ones, answer.full]
         scores = answer.scores(data, rows, views)
         found = {v: answer.task.unpool(answer.pool.add(scores, v)) for v in views}
-        ones = [1 << m for m in range(len(pooled.inputs))]
         single = found if answer is pooled else {v: answer.task.unpool(pooled.pool.add(pooled.scores(data, rows, ones), v)) for v in ones}
         alone = {key: single[1 << m] for m, key in enumerate(answer.inputs)}
         return cls(found, {v: alone[answer.best_single(v)] for v in views if v}, rows)
@@ -113,12 +121,6 @@ class Held:
             {v: np.concatenate([p.best[v] for p in parts]) for v in first.best},
             np.concatenate([p.rows for p in parts]),
         )
-
-
-def listed(inputs: int) -> list[int]:
-    """The subsets that are reported."""
-    full = (1 << inputs) - 1
-    return list(range(full + 1)) if inputs <= VIEWS else [0, *(1 << m for m in range(inputs)), full]
 
 
 @dataclass(frozen=True)
@@ -169,13 +171,9 @@ class Judge:
         cost = task.config.get("decision", {}).get("cost")
         if isinstance(task, Classify) and task.width == 2 and (metric in WORTH or cost):
             at = task.positive
-            one = np.array(cost or [[0, 1], [1, 0]], float)[[at, 1 - at]][:, [at, 1 - at]]  # the positive class first
-            own = lambda tp, fp, fn, tn: -(one[0, 0] * tp + one[1, 0] * fp + one[0, 1] * fn + one[1, 1] * tn)  # noqa: E731
-            worth = own if cost else WORTH[metric]
-            decision = {
-                "threshold": threshold(y_R == at, score[:, at], self.share_R, worth),
-                **({"cost": cost} if cost else {"metric": metric}),
-            }
+            worth = saved(cost, at) if cost else WORTH[metric]
+            decision: dict[str, Json] = {"threshold": threshold(y_R == at, score[:, at], self.share_R, worth)}
+            decision |= {"cost": cost} if cost else {"metric": metric}
             task = replace(task, fitted=Fitted({**task.config, "decision": decision}))
         return task if isinstance(task, MultiLabel) else task.conformal(y_R, score, self.coverage)
 
@@ -199,24 +197,23 @@ class Judge:
         if full == 1 or not self.keep_R.any():
             return {"outcome": "one_input" if full == 1 else "no_rows", "gain": None, "ci95": [None, None], **found}
         gain, (low, high) = self.gain(held.score[full], held.best[full])
-        if len(np.unique(self.groups_B[self.rows][self.keep_R])) < FEW:
-            return {"outcome": "undecided", "gain": gain, "ci95": [low, high], **found}
         outcome = "pays" if low is not None and low > 0 else "does_not_pay" if high is not None and high < margin else "undecided"
-        return {"outcome": outcome, "gain": gain, "ci95": [low, high], **found}
+        few = len(np.unique(self.groups_B[self.rows][self.keep_R])) < FEW
+        return {"outcome": "undecided" if few else outcome, "gain": gain, "ci95": [low, high], **found}
 
     def comparison(self, held: Held, answers: Sequence[Answer]) -> dict[str, Json]:
         """Verdict, subsets and mean weights, of one answer or of one a fold."""
-        firsts = sorted(a.order[0].split(".", 1)[1] for a in answers)
+        inputs = answers[0].inputs
+        firsts = sorted(inputs[a.order[0]].name for a in answers)
         lines: list[Json] = []
         for view in (v for v in held.score if v and self.keep_R.any()):
-            names: list[Json] = [k.split(".", 1)[1] for k in sorted(to_keys(answers[0].inputs, view))]
-            line: dict[str, Json] = {"inputs": names, **self.measured(held.score[view])}
+            there = to_keys(inputs, view)
+            line: dict[str, Json] = {"inputs": [i.name for k, i in inputs.items() if k in there], **self.measured(held.score[view])}
             if view.bit_count() > 1:
-                gain, ci95 = self.gain(held.score[view], held.best[view])
-                line |= {"gain": gain, "gain_ci95": list(ci95)}
+                line["gain"], line["gain_ci95"] = self.gain(held.score[view], held.best[view])  # type: ignore[assignment]
             lines.append(line)
-        given = [dict(zip((m.name for m in a.members), a.pool.weights(a.full), strict=True)) for a in answers]
-        weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted({n for w in given for n in w})}
+        given = [a.weights for a in answers]
+        weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted(set().union(*given))}
         return {"verdict": self.verdict(held, answers[0].full, max(firsts, key=firsts.count)), "subsets": lines, "weights": weights}
 
     def evaluation(self, score: np.ndarray, part: str, warnings: list[str]) -> dict[str, Json]:
@@ -234,17 +231,13 @@ class Judge:
             target["labels"] = {name: {"n": n, "positive": k} for name, n, k in counts}
         return {"rows": len(self.rows), "part": part, "targets": {self.task.name: target}, "warnings": notes}
 
-    def covered(self, score: np.ndarray) -> float | None:
-        """The share of the labelled rows whose interval or set of classes holds the truth."""
-        right_R = self.task.misfit(self.y_R, score[self.keep_R]) <= self.task.most_misfit
-        return float(right_R.mean()) if len(right_R) else None
-
     def below(self, outcome: Outcome) -> list[str]:
         """What to say where the shipped answer is worse than the best single input on the rows that the fit chose by."""
         pooled, unpool = outcome.pooled, self.task.unpool
-        best = next(e for e in outcome.entries if e.candidate.bits == to_bits(pooled.inputs, [pooled.order[0]]) and e.single)
+        name = next(m.name for m in pooled.members if m.bits == to_bits(pooled.inputs, pooled.order[:1]))
+        best = next(e for e in outcome.entries if e.member.name == name)
         shipped = unpool(outcome.answer.pool.add(outcome.scores, pooled.full))
-        gain, _ = self.gain(shipped, unpool(best.z[best.candidate.bits]))
+        gain, _ = self.gain(shipped, unpool(best.z[best.member.bits]))
         worse = f"the deep fusion alone is {-(gain or 0):.3g} {self.metric} below its best single input: --ship answer is not"
         return [worse] if gain is not None and gain < 0 else []
 
@@ -254,63 +247,59 @@ class Judge:
         answer, full = outcome.answer, outcome.answer.full
         names = (self.metric, "root_mean_squared_error" if self.task.kind == "regress" else "log_loss")
         scored, held = replace(self, rows=outcome.rows), Held.of(outcome, data, self.rows)
-        unpool, members = answer.task.unpool, {m.name: m for m in answer.members}
-        chosen = unpool(answer.pool.add(outcome.scores, full))
-        said = {"validation": scored.measured(chosen, names)}
+        unpool, members, config = answer.task.unpool, {m.name: m for m in answer.members}, answer.task.config
+        chosen, any_test = unpool(answer.pool.add(outcome.scores, full)), bool(self.keep_R.any())
         experts: list[Json] = []
         for entry in outcome.entries:
-            one = entry.candidate
+            one = entry.member
             line: dict[str, Json] = {
-                "name": one.name, "family": entry.family, "inputs": [i.name for i in one.inputs.values()], "kept": one.name in members,
-                "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds, "milliseconds_a_row": entry.predict_ms,
-                "curves": [[round(loss, 5) for loss in curve] for curve in entry.curves if curve],
+                "name": one.name, "family": one.expert.family, "inputs": [i.name for i in one.expert.inputs.values()],
+                "kept": one.name in members, "rounds": list(entry.rounds), "fit_cpu_seconds": entry.seconds,
+                "milliseconds_a_row": entry.predict_ms, "curves": [[round(loss, 5) for loss in c] for c in entry.curves if c],
             }  # fmt: skip
-            if entry.family != "hybrid":
-                line["validation"] = scored.measured(unpool(entry.z[one.bits if entry.single else full]), names)
-                if one.name in members and self.keep_R.any():
+            if not one.residual:
+                line["validation"] = scored.measured(unpool(entry.z[one.bits if one.single else full]), names)
+                if one.name in members and any_test:
                     line["test"] = self.measured(members[one.name].expert.predict(data, self.rows)[self.task.name].score, names)
             experts.append(line)
-        if self.keep_R.any():
-            said["test"] = self.measured(held.score[full], names)
-        of = ("test", self, held.score[full]) if self.keep_R.any() else ("validation", scored, chosen)
-        details: dict[str, Json] = {"part": of[0], "rows": int(of[1].keep_R.sum()), **of[1].details(of[2])}
-        if isinstance(answer.task, Classify) and "decision" in answer.task.config:
-            said["decision"] = {"positive": answer.task.classes[answer.task.positive], **answer.task.config["decision"]}
-        if "conformal" in answer.task.config:
-            said["intervals"] = {**answer.task.config["conformal"], "test_coverage": self.covered(held.score[full])}
-        return {
-            "metric": self.metric,
-            **{n: said.pop(n) for n in ("decision", "intervals") if n in said},
-            "answer": dict(said),
-            "experts": experts,
-            **self.comparison(held, [answer]),
-            "details": details,
-        }
+        found: dict[str, Json] = {"metric": self.metric}
+        if isinstance(answer.task, Classify) and "decision" in config:
+            found["decision"] = {"positive": answer.task.classes[answer.task.positive], **config["decision"]}
+        if "conformal" in config:
+            right_R = answer.task.misfit(self.y_R, held.score[full][self.keep_R]) <= answer.task.most_misfit
+            found["intervals"] = {**config["conformal"], "test_coverage": float(right_R.mean()) if any_test else None}
+        answered: dict[str, Json] = {"validation": scored.measured(chosen, names)}
+        if any_test:
+            answered["test"] = self.measured(held.score[full], names)
+        part, judge, score = ("test", self, held.score[full]) if any_test else ("validation", scored, chosen)
+        details: dict[str, Json] = {"part": part, "rows": int(judge.keep_R.sum()), **judge.details(score)}
+        return {**found, "answer": answered, "experts": experts, **self.comparison(held, [answer]), "details": details}
 
     def details(self, score: np.ndarray) -> dict[str, Json]:
         """Where the answer errs. `calibration`: bins of equal count, each [mean of what was said, mean of what came, rows];
         said is a class's probability that came or not, or a value. `confusion`: rows by true and said class, the last class
         None where there are more than MATRIX; or `residuals`. `extremes`: the rows most right and most wrong, by what is
         said of the truth."""
-        said_R, y_R, rows_R = score[self.keep_R], self.y_R, self.rows[self.keep_R]
-        if isinstance(self.task, Classify):
-            guess_R = self.task.guess(said_R)
-            x_R = said_R[np.arange(len(said_R)), guess_R]
-            right_R, told_R = guess_R == y_R, np.array(self.task.classes, object)[guess_R]
-            came_R, error_R = right_R.astype(float), 1 - np.where(y_R >= 0, said_R[np.arange(len(y_R)), y_R], 0.0)
-            found = confusion(y_R, guess_R, self.task.classes)
-        elif isinstance(self.task, Regress):
-            x_R, told_R, came_R, error_R = said_R, said_R, y_R, np.abs(said_R - y_R)
-            right_R = error_R.argsort(kind="stable").argsort() < len(y_R) / 2
-            found = residuals(said_R - y_R)
-        else:
+        task, said_R, y_R, rows_R = self.task, score[self.keep_R], self.y_R, self.rows[self.keep_R]
+        if isinstance(task, MultiLabel):
             return {}
-        bins, best = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R))), error_R.argsort(kind="stable")
+        told, error_R = task.decide(said_R).tolist(), task.misfit(y_R, said_R)
+        best = error_R.argsort(kind="stable")
+        if isinstance(task, Classify):
+            guess_R = task.guess(said_R)
+            x_R, came_R, right_R = said_R[np.arange(len(said_R)), guess_R], guess_R == y_R, guess_R == y_R
+            found = confusion(y_R, guess_R, task.classes)
+        else:
+            x_R, came_R, right_R = said_R, y_R, best.argsort() < len(y_R) / 2
+            residual_R = said_R - y_R  # what lies beyond the middle 99 % is counted in the outermost of the bins
+            counts, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
+            found = {"residuals": {"counts": counts.tolist(), "edges": edges.tolist()}}
+        bins = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R)))
         picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
         return found | {
             "calibration": [[float(x_R[b].mean()), float(came_R[b].mean()), len(b)] for b in bins],
             "extremes": [
-                {"side": side, "row": int(rows_R[r]), "said": told_R.tolist()[r], "error": float(error_R[r])}
+                {"side": side, "row": int(rows_R[r]), "said": told[r], "error": float(error_R[r])}
                 for side, some in picked.items() for r in some
             ],
         }  # fmt: skip
@@ -322,14 +311,7 @@ def confusion(y_R: np.ndarray, guess_R: np.ndarray, classes: list[str]) -> dict[
     shown = np.sort(np.argsort(-often_C, kind="stable")[:MATRIX])
     place_C = np.full(len(classes) + 1, len(shown))  # also of -1, a class that training never saw
     place_C[shown] = np.arange(len(shown))
-    count_CC = np.zeros((len(shown) + 1, len(shown) + 1), int)
-    np.add.at(count_CC, (place_C[y_R], place_C[guess_R]), 1)
+    count_CC = confusion_matrix(place_C[y_R], place_C[guess_R], labels=np.arange(len(shown) + 1))
     most = len(shown) + bool(count_CC[-1].any() or count_CC[:, -1].any())
     names: list[Json] = [*(classes[c] for c in shown), None]
     return {"confusion": {"classes": names[:most], "counts": count_CC[:most, :most].tolist()}}
-
-
-def residuals(residual_R: np.ndarray) -> dict[str, Json]:
-    """A histogram; what lies beyond the middle 99 % is counted in the outermost bins."""
-    count, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
-    return {"residuals": {"counts": count.tolist(), "edges": edges.tolist()}}

@@ -208,8 +208,8 @@ def classes(ready: Ready) -> Iterator[Finding]:
 def cuts(ready: Ready, learner: Learner) -> Iterator[Finding]:
     """Texts that a network of the fit would read in part."""
     for one in candidates(learner.job, ready.task, ready.opened.inputs, learnt(ready)):
-        for key, given in one.inputs.items():
-            if given.modality != "text" or one.settings.get("kind") != "raw" or len(one.inputs) > 1:
+        for key, given in one.expert.inputs.items():
+            if given.modality != "text" or one.expert.settings.get("kind") != "raw" or len(one.expert.inputs) > 1:
                 continue
             encoder = encoder_class(choose(given, "raw"))
             column = ready.data.columns[key].rows(thin(ready.known, MOST, learner.job.seed)).compact()
@@ -230,7 +230,7 @@ def cost(ready: Ready, learner: Learner) -> dict[str, Json]:
     field = candidates(learner.job, ready.task, ready.opened.inputs, n)
     training = learner.job.training
     laps = 1 + 2 * training.folds if n < training.small else 1
-    one = [COST.get(str(c.settings.get("kind") or c.kind), COST["descriptor"]) for c in field]
+    one = [COST.get(str(c.expert.settings.get("kind") or c.expert.name), COST["descriptor"]) for c in field]
     seconds = laps * sum(fixed + each * n / 1000 for fixed, each in one)
     features = sum(a.nbytes for c in ready.data.columns.values() for a in c.dense.values())
     return {"rows": n, "experts": len(field), "fits": laps * len(field), "cpu_seconds": round(seconds, 1), "feature_bytes": features}

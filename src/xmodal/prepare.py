@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -97,9 +97,10 @@ def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: R
     table = read_table(source, job.encoding, job.sheet)
     gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
-    if "mark" in target.options and target.column in table.data.column_names:
-        said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, target.options["mark"]) or ()}  # type: ignore[arg-type]
-        strange = sorted(said - set(target.options["labels"]))  # type: ignore[arg-type]
+    options: Any = target.options
+    if "mark" in options and target.column in table.data.column_names:
+        said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, options["mark"]) or ()}
+        strange = sorted(said - set(options["labels"]))
         notes += [f"labels that the fit never saw don't count: {', '.join(map(repr, strange[:5]))}"] if strange else []
     return Opened(table, media_of(job, table.source), readings, target, inputs, [*table.notes, *notes])
 
@@ -122,30 +123,27 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     if job.kind == "multilabel":
         return read_labels(table, job.target)
     (target,) = job.target
-    count = name_counts(table.data[target])
+    column, count = table.data[target], name_counts(table.data[target])
     if not count:
         raise TargetError(f"labels in column {target!r}", "only empty cells", "choose another target")
-    guess = Measure("number").read(table.data[target])
-    options: dict[str, Json] = {**(guess.reading.options if guess else {}), "gaps": []}
-    number = Reading(target, "number", options)
+    guess = Measure("number").read(column)
+    number = Reading(target, "number", {**(guess.reading.options if guess else {}), "gaps": []})
     values = {v: number.cell(v)[0] for v in count}
     tokens = [v for v in count if v.strip().lower() in GAPS]
-    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(table.data[target].type)
+    numbers = guess is not None and guess.score == 1 and not pa.types.is_dictionary(column.type)
     few = len(count) <= CLASSES and len(count) < count.total() and all(v % 1 == 0 for t, v in values.items() if t not in tokens)
-    kind, notes = job.kind, []
-    if kind is None:
-        kind = "classify" if not numbers or few else "regress"
-        if kind == "classify" and numbers:
-            notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
-                         + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
-                         + f"; --target {target}=regress reads numbers")  # fmt: skip
+    kind, notes = job.kind or ("classify" if not numbers or few else "regress"), []
+    if job.kind is None and numbers and few:
+        notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
+                     + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
+                     + f"; --target {target}=regress reads numbers")  # fmt: skip
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
         notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
         return Reading(target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
     bad = next((v for v, n in values.items() if not np.isfinite(n)), None)
     if bad is not None:
-        row = canonical(table.data[target]).to_pylist().index(bad) + 1
+        row = canonical(column).to_pylist().index(bad) + 1
         do = f"correct or empty the cell, or say --target {target}=classify"
         raise TargetError(f"finite numbers in target {target!r}", f"{bad!r} in row {row} of {table.source}", do)
     notes += [f"target {target!r}: {n.split(';', maxsplit=1)[0]}" for n in (guess.notes if guess else ())]
@@ -157,9 +155,8 @@ def read_labels(table: Table, target: tuple[str, ...]) -> tuple[Reading, list[st
     column = table.data[target[0]]
     cells = [] if pa.types.is_nested(column.type) else [w for w in canonical(column).unique().to_pylist() if w is not None]
     if len(target) > 1 or (cells and all(w.lower() in FLAGS for w in cells)):
-        reading = Reading(
-            "labels" if len(target) > 1 else target[0], "labels", {"columns": list(target)}, "target: multilabel, a column each"
-        )
+        name, options = "labels" if len(target) > 1 else target[0], {"columns": list[Json](target)}
+        reading = Reading(name, "labels", dict[str, Json](options), "target: multilabel, a column each")
         found = labels_of(table, reading)
         blank = {n: found.field(i).null_count for i, n in enumerate(target) if found.field(i).null_count}
         said = ", ".join(f"{n!r} in {b}" for n, b in blank.items())
@@ -193,10 +190,9 @@ def tags(cell: Any, mark: str | None) -> list[str] | None:
 
 def labels_of(table: Table, reading: Reading) -> pa.Array:
     """Struct: true, false or null a label, null where a row has no label known. Raises TargetError for another word than 0 and 1."""
-    data, given = table.data, reading.options
-    flags_L: list[list[bool | None]] = []
+    data, given = table.data, cast(Any, reading.options)
+    names, flags_L = given.get("columns") or given["labels"], list[list[bool | None]]()
     if "columns" in given:
-        names = [str(n) for n in given["columns"]]  # type: ignore[union-attr]
         for name in names:
             words = canonical(data[name]).to_pylist() if name in data.column_names else [None] * data.num_rows
             bad = [row for row, w in enumerate(words) if w is not None and w.lower() not in FLAGS]
@@ -206,9 +202,8 @@ def labels_of(table: Table, reading: Reading) -> pa.Array:
                 raise TargetError(f"0 or 1 (true, false, yes, no) in label column {name!r}", got, do)
             flags_L.append([None if w is None else FLAGS[w.lower()] for w in words])
     else:
-        names, mark = [str(n) for n in given["labels"]], given["mark"]  # type: ignore[union-attr]
         cells = data[reading.column].to_pylist() if reading.column in data.column_names else [None] * data.num_rows
-        tags_R = [None if (found := tags(cell, mark)) is None else set(found) for cell in cells]  # type: ignore[arg-type]
+        tags_R = [tags(cell, given["mark"]) for cell in cells]
         flags_L = [[None if found is None else name in found for found in tags_R] for name in names]
     gone = np.all([[f is None for f in flags] for flags in flags_L], axis=0)
     return pa.StructArray.from_arrays([pa.array(f, pa.bool_()) for f in flags_L], names=names, mask=pa.array(gone))
@@ -241,9 +236,8 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
 def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, seed: int) -> TableData:
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, known_R = task.encode(labels)
-    return replace(
-        data, examples={task.name: Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))}, seed=seed, cache={}
-    )
+    examples = Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))
+    return replace(data, examples={task.name: examples}, seed=seed, cache={})
 
 
 def made(table: Table, own: str) -> dict[str, Json]:
@@ -300,30 +294,28 @@ def weights_of(opened: Opened, job: Job) -> np.ndarray:
     """How much each row counts, [R]: 1 without a weight column, or where a table to score lacks it. Raises TableError."""
     if job.weight is None or job.weight not in opened.table.data.column_names:
         return np.ones(opened.rows)
-    weight_R = measured(opened, job.weight, "number")
-    for row in np.flatnonzero(~(np.isfinite(weight_R) & (weight_R >= 0)))[:1].tolist():
-        got, do = opened.table.data[job.weight][row].as_py(), "correct the cell: 0 is for a row that doesn't count"
-        raise TableError(f"weights of 0 and more in column {job.weight!r}", f"{got!r} in row {row + 1}", do)
-    return weight_R
+    do = "correct the cell: 0 is for a row that doesn't count"
+    return measured(opened, job.weight, ("number",), 0.0, f"weights of 0 and more in column {job.weight!r}", do)
 
 
-def measured(opened: Opened, name: str, *kinds: Literal["number", "date"]) -> np.ndarray:
-    """A column's numbers or dates, [R]; NaN for other words."""
+def measured(opened: Opened, name: str, kinds: Sequence[Literal["number", "date"]], least: float, expected: str, do: str) -> np.ndarray:
+    """A column's numbers or dates, [R]. Raises TableError for a cell that is none, or below `least`."""
     column = opened.table.data[name]
     guesses = [guess for kind in kinds if (guess := Measure(kind).read(column))]
     reading = max(guesses, key=lambda g: g.score).reading if guesses else Reading(name, kinds[0])
-    return np.asarray(replace(reading, column=name).parse(column)[0], float)
+    value_R = np.asarray(replace(reading, column=name).parse(column)[0], float)
+    for row in np.flatnonzero(~(np.isfinite(value_R) & (value_R >= least)))[:1].tolist():
+        raise TableError(expected, f"{column[row].as_py()!r} in row {row + 1}", do)
+    return value_R
 
 
 def by_time(opened: Opened, job: Job, groups_R: np.ndarray) -> np.ndarray:
     """The part of each row, the latest test, and a note of the dates. Raises TableError for a cell that is no time."""
     name = str(job.time)
-    words, time_R = opened.table.data[name].to_pylist(), measured(opened, name, "date", "number")
-    for row in np.flatnonzero(~np.isfinite(time_R))[:1].tolist():
-        got = f"{words[row]!r} in row {row + 1}"
-        raise TableError(f"a date (2024-01-31) or number in time column {name!r}", got, "correct the cell")
+    expected = f"a date (2024-01-31) or number in time column {name!r}"
+    time_R = measured(opened, name, ("date", "number"), -np.inf, expected, "correct the cell")
     part_R, cut, moved = splits.by_time(time_R, groups_R)
-    first = [words[int(np.flatnonzero(time_R == c)[0])] for c in cut]
+    first = [opened.table.data[name][int(np.flatnonzero(time_R == c)[0])].as_py() for c in cut]
     note = f"split by {name!r}: train before {first[0]}, val from there on, test from {first[1]} on"
     opened.notes.append(note + (f"; {moved} earlier rows went with their group" if moved else ""))
     return part_R
@@ -362,9 +354,7 @@ def hashed(word: str) -> int:
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:
     """The part of each row as the split column says; None without one."""
     words = opened.column(job.split)
-    if words is None or job.split is None:
-        return None
-    return splits.given(words, job.split)
+    return None if words is None else splits.given(words, str(job.split))
 
 
 def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
@@ -376,7 +366,5 @@ def unseen(task: Task, labels: pa.Array, rows: Rows) -> list[str]:
         return []
     seen = {c for c, count in zip(task.classes, task.config["counts"], strict=True) if count}
     strange = [v for v in labels.take(pa.array(rows)).to_pylist() if v is not None and v not in seen]
-    if not strange:
-        return []
     names = ", ".join(map(repr, sorted(set(strange))[:5]))
-    return [f"{len(strange)} rows have a class that no training row has ({names}): they count as wrong"]
+    return [f"{len(strange)} rows have a class that no training row has ({names}): they count as wrong"] if strange else []

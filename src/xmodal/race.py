@@ -18,7 +18,6 @@ import numpy as np
 from xmodal.answer import Answer, Member, present, to_bits
 from xmodal.errors import ConfigError
 from xmodal.experts import EXPERTS
-from xmodal.experts.base import Expert
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import choose, encoder_class
 from xmodal.experts.descriptors import DESCRIPTORS
@@ -27,12 +26,11 @@ from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.journal import Journal
-from xmodal.pool import LOSSES, Loss, Pool, Scores, fit_pool, weighted
+from xmodal.pool import LOSSES, SETS, Loss, Pool, Scores, fit_pool, weighted
 from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
 
-SETS_LISTED = 6  # up to so many inputs every set of them is scored
-SETS_DRAWN = 24  # above, so many random ones
+SETS_DRAWN = 24  # where there are more than SETS inputs
 CLASSES = 20  # above, boosted trees cost more than they bring
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 INNER = 0.2  # of a fold's training rows, to choose its rounds by
@@ -42,27 +40,11 @@ COST = {"linear": 0, "forest": 1, "boosted": 2}  # what is tried first where tim
 CARVED = 0.15  # validation share where none is given
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An expert that may enter the answer."""
-
-    name: str
-    kind: str  # in EXPERTS
-    inputs: Mapping[Key, Input]
-    settings: Mapping[str, Json]
-    bits: int
-
-    def build(self, task: Task) -> Expert:
-        """A new, unfitted one."""
-        made: Expert = registered("experts", EXPERTS, self.kind)({task.name: task}, self.inputs, self.settings)
-        return made
-
-
 @dataclass
 class Entry:
     """What the race learnt of a candidate."""
 
-    candidate: Candidate
+    member: Member  # holds the expert of the last fit
     z: dict[int, np.ndarray] = field(default_factory=dict)  # view -> [Q, C]
     rounds: list[int] = field(default_factory=list)
     curves: list[list[float]] = field(default_factory=list)  # validation losses, a fit each
@@ -70,23 +52,6 @@ class Entry:
     predict_ms: float = 0.0  # CPU a row, in bulk
     wall: float = 0.0  # seconds that the last lap took
     most: float | None = None  # seconds that a fit of it may take
-    expert: Expert | None = None
-
-    @property
-    def single(self) -> bool:
-        """Reads one input alone."""
-        return self.candidate.bits.bit_count() == 1
-
-    @property
-    def family(self) -> str:
-        """features, deep or hybrid."""
-        return registered("experts", EXPERTS, self.candidate.kind).family
-
-    @property
-    def member(self) -> Member:
-        """Its last trained expert."""
-        assert self.expert is not None
-        return Member(self.candidate.name, self.expert, self.candidate.bits)
 
 
 @dataclass(frozen=True)
@@ -100,16 +65,18 @@ class Outcome:
     scores: Scores  # of the answer's members on them
 
 
-def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> list[Candidate]:
-    """Singles of every input, then joints. Raw encoders from scratch take part from `training.small` rows on, or where
-    --encoder asks for them."""
-    found: list[Candidate] = []
+def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> list[Member]:
+    """Experts that may enter the answer, not fitted yet: singles of every input, then joints. Raw encoders from scratch take part from
+    `training.small` rows on, or where --encoder asks for them."""
+    found: list[Member] = []
     described = registry("descriptors", DESCRIPTORS)
     classic = {k: i for k, i in inputs.items() if i.modality in described}
 
     def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
         deep = settings_of(job, network, "transformer") if network else {}
-        found.append(Candidate(name, kind, some, deep, to_bits(inputs, some)))
+        name += " of all" if name in {c.name for c in found} else ""  # an input may be called "joint"
+        expert = registered("experts", EXPERTS, kind)({task.name: task}, some, deep)
+        found.append(Member(name, expert, to_bits(inputs, some)))
 
     def is_raw(one: Input) -> bool:
         forced = one.encoder is not None or one.modality not in described
@@ -152,28 +119,26 @@ def check_names(job: Job, task: Task, inputs: Mapping[Key, Input]) -> None:
             raise ConfigError(f"an encoder of {one.modality} for input {one.name!r}", got, "give another --encoder")
 
 
-def extractors_of(some: Iterable[Candidate | Member]) -> dict[Key, list[Extractor]]:
+def extractors_of(some: Iterable[Member]) -> dict[Key, list[Extractor]]:
     """The extractors of each input that these experts read, each once."""
     found: dict[Key, dict[str, Extractor]] = {}
     for one in some:
-        settings, inputs = (one.settings, one.inputs) if isinstance(one, Candidate) else (one.expert.settings, one.expert.inputs)
-        network = settings.get("kind")
-        for key, given in inputs.items():
+        network = one.expert.settings.get("kind")
+        for key, given in one.expert.inputs.items():
             reader: Any = encoder_class(choose(given, str(network))) if network else registered("descriptors", DESCRIPTORS, given.modality)
             found.setdefault(key, {}).update({e.spec.digest: e for m, e in reader.extractor.items() if m == given.modality})
     return {key: list(each.values()) for key, each in found.items()}
 
 
 def views_of(inputs: int, seed: int) -> list[int]:
-    """The sets of two inputs or more that joints are scored under, the full one among them."""
-    full = (1 << inputs) - 1
-    if inputs <= SETS_LISTED:
-        return [v for v in range(full + 1) if v.bit_count() >= 2]
+    """The sets of two inputs or more that joints are scored under, the full one last: all, or where there are many, drawn ones."""
+    if inputs <= SETS:
+        return [v for v in range(1 << inputs) if v.bit_count() >= 2]
     random = np.random.default_rng(seed)
-    drawn = {full}
+    drawn = {(1 << inputs) - 1}
     while len(drawn) <= SETS_DRAWN:
-        size = int(random.integers(2, inputs))
-        drawn.add(sum(1 << int(m) for m in random.choice(inputs, size, replace=False)))
+        some = random.choice(inputs, int(random.integers(2, inputs)), replace=False)
+        drawn.add(int((1 << some).sum()))
     return sorted(drawn)
 
 
@@ -199,7 +164,7 @@ class Race:
         small = len(rows) < self.job.training.small
         entries = [Entry(c) for c in candidates(self.job, self.task, self.inputs, len(rows))]
         if self.until < math.inf:
-            entries.sort(key=lambda e: (COST.get(e.candidate.kind, 3), not e.single))
+            entries.sort(key=lambda e: (COST.get(e.member.expert.name, 3), not e.member.single))
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
             scored, fold_Q = rows, self.fold(rows)
@@ -233,16 +198,16 @@ class Race:
         rounds are chosen inside `train`: chosen on the rows that score them, experts look better than they are."""
         valid = scored[at]
         for number, entry in enumerate(entries.copy()):
-            self.progress(f"train {entry.candidate.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
-            start, first = time.monotonic(), lap[0] == 0 and self.until < math.inf and entry.family != "hybrid"
+            self.progress(f"train {entry.member.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
+            start, first = time.monotonic(), lap[0] == 0 and self.until < math.inf and not entry.member.residual
             if first and not self.affords(entries, entry, lap[1]):
                 continue
             inner, stop = (train, valid) if lap[1] == 1 else carve(self.groups, self.strata, train, INNER, self.job.seed)
-            entry.expert, used = self.learn(entry, f"fold {lap[0]}", inner, stop)
+            used = self.learn(entry, f"fold {lap[0]}", inner, stop)
             entry.rounds.append(used)
-            entry.curves.append(entry.expert.curve)
+            entry.curves.append(entry.member.expert.curve)
             if lap[1] > 1:
-                entry.expert, _ = self.learn(entry, f"fold {lap[0]} whole", train, None, used)
+                self.learn(entry, f"fold {lap[0]} whole", train, None, used)
             middle = time.process_time()
             for view, z in entry.member.scores(self.task, self.inputs, self.data, valid, views).items():
                 entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
@@ -258,59 +223,61 @@ class Race:
         times, tried = laps + (laps > 1), [e for e in entries if e.rounds]
         owed = sum(e.wall for e in tried) * (times - 1)
         left, after = self.until - time.monotonic() - owed, bool(entry.rounds)
-        needed = entry.single and not any(e.candidate.bits == entry.candidate.bits for e in tried if e is not entry)
+        needed = entry.member.single and not any(e.member.bits == entry.member.bits for e in tried if e is not entry)
         if needed and left < 0 and after:
             do = f"allow about {math.ceil(1.5 * (entry.wall * times * len(self.inputs) + owed))} seconds more with --time-limit"
-            raise ConfigError("time to learn from each input", f"none left after {entry.candidate.name}", do)
+            raise ConfigError("time to learn from each input", f"none left after {entry.member.name}", do)
         entry.most = entry.most if after else max(left, 0) / times / 4  # it is fitted twice a lap; half is for those after it
         if needed or (left >= 0 if after else left > times * max(e.wall for e in tried)):
             return True
-        self.skipped.append(entry.candidate.name)
+        self.skipped.append(entry.member.name)
         entries.remove(entry)
         return False
 
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
         """The loss of z at some of the scored rows."""
         examples = self.data.examples[self.task.name]
-        y_Q = examples.y.numpy()[scored] if examples.y is not None else np.zeros(0)
-        weight_Q = examples.weight_R.numpy()[scored]
+        assert examples.y is not None
+        y_Q, weight_Q = examples.y.numpy()[scored], examples.weight_R.numpy()[scored]
         return lambda at: weighted(LOSSES[self.task.kind](y_Q[at]), weight_Q[at])
+
+    def mean_loss(self, z_QC: np.ndarray, scored: Rows) -> float:
+        """Of all scored rows."""
+        return float(self.loss_of(scored)(np.arange(len(scored)))(z_QC)[0].mean())
 
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
         """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""
-        present_Q, loss_of = present(self.data, self.inputs, scored), self.loss_of(scored)
-        losses = {id(e): self.alone(e, present_Q, loss_of) for e in entries if e.single}
-        best = {
-            k: min((e for e in entries if e.candidate.bits == to_bits(self.inputs, [k])), key=lambda e: losses[id(e)]) for k in self.inputs
-        }
-        order = tuple(sorted(self.inputs, key=lambda k: losses[id(best[k])]))
-        kept = [*best.values(), *(e for e in entries if not e.single)]
-        pool, scores = self.fitted(kept, present_Q, loss_of)
+        best: dict[Key, Entry] = {}
+        for single in sorted((e for e in entries if e.member.single), key=lambda e: self.alone(e, scored)):
+            best.setdefault(next(iter(single.member.expert.inputs)), single)
+        kept = [*(best[k] for k in self.inputs), *(e for e in entries if not e.member.single)]
+        pool, scores = self.fitted(kept, scored)
         if len(self.inputs) > 1:
             if correction := self.correct(pool, scores, scored, views, sum(e.wall for e in kept)):
                 entries.append(correction)
                 kept.append(correction)
-            pool, scores = self.fitted(kept, present_Q, loss_of)
+                pool, scores = self.fitted(kept, scored)
             heaviest = np.max([pool.weight_E, *pool.by_set.values()], 0)
-            deep = [e for e in kept if e.family == "deep" and not e.single]
-            embeds = min(deep, key=lambda e: float(loss_of(np.arange(len(scored)))(e.z[views[-1]])[0].mean()), default=None)
-            kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.single or e is embeds]
-            pool, scores = self.fitted(kept, present_Q, loss_of)
-        members = tuple(e.member for e in kept)
-        answer = Answer(self.task, self.inputs, members, pool, order)
+            deep = [e for e in kept if e.member.expert.family == "deep" and not e.member.single]
+            embeds = min(deep, key=lambda e: self.mean_loss(e.z[views[-1]], scored), default=None)
+            kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.member.single or e is embeds]
+            pool, scores = self.fitted(kept, scored)
+        answer = Answer(self.task, self.inputs, tuple(e.member for e in kept), pool, tuple(best))
         return Outcome(answer, answer, entries, scored, scores)
 
-    def fitted(self, kept: list[Entry], present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> tuple[Pool, Scores]:
+    def fitted(self, kept: list[Entry], scored: Rows) -> tuple[Pool, Scores]:
         """The pool of these entries."""
-        scores = Scores([e.z for e in kept], tuple(e.candidate.bits for e in kept), tuple(e.family == "hybrid" for e in kept), present_Q)
-        return fit_pool(scores, self.task.prior, loss_of, len(self.inputs), self.job.seed), scores
+        reads, residual = tuple(e.member.bits for e in kept), tuple(e.member.residual for e in kept)
+        scores = Scores([e.z for e in kept], reads, residual, present(self.data, self.inputs, scored))
+        return fit_pool(scores, self.task.prior, self.loss_of(scored), len(self.inputs), self.job.seed), scores
 
-    def alone(self, entry: Entry, present_Q: np.ndarray, loss_of: Callable[[np.ndarray], Loss]) -> float:
+    def alone(self, entry: Entry, scored: Rows) -> float:
         """Mean loss over all scored rows of the answer that this single alone would be."""
-        bits = entry.candidate.bits
-        scores = Scores([{1: entry.z[bits]}], (1,), (False,), (present_Q & bits > 0).astype(np.int64))
-        z_QC = fit_pool(scores, self.task.prior, loss_of, 1, self.job.seed).add(scores, 1)
-        return float(loss_of(np.arange(len(z_QC)))(z_QC)[0].mean())
+        bits = entry.member.bits
+        there_Q = (present(self.data, self.inputs, scored) & bits > 0).astype(np.int64)
+        scores = Scores([{1: entry.z[bits]}], (1,), (False,), there_Q)
+        pool = fit_pool(scores, self.task.prior, self.loss_of(scored), 1, self.job.seed)
+        return self.mean_loss(pool.add(scores, 1), scored)
 
     def correct(self, pool: Pool, scores: Scores, scored: Rows, views: Sequence[int], owed: float) -> Entry | None:
         """The correction, cross-fitted over folds of the scored rows against what the others pool there; None where no time is left
@@ -319,8 +286,8 @@ class Race:
         offset_BC = np.zeros((len(self.groups), self.task.width))
         offset_BC[scored] = pool.add(scores, full)
         race = replace(self, data=self.data.offset(self.task.name, offset_BC), progress=lambda stage, done, total: None)
-        settings = settings_of(self.job, "correction", "mean")
-        entry, fold_Q = Entry(Candidate("correction", "correction", self.inputs, settings, full)), self.fold(scored)
+        expert = EXPERTS["correction"]({self.task.name: self.task}, self.inputs, settings_of(self.job, "correction", "mean"))
+        entry, fold_Q = Entry(Member("correction", expert, full)), self.fold(scored)
         count = int(fold_Q.max()) + 1
         if self.until < math.inf:
             entry.most = (self.until - time.monotonic() - owed) / (2 * count + 1)
@@ -329,40 +296,35 @@ class Race:
                 return None
         for f in range(count):
             race.lap([entry], scored[fold_Q != f], scored, fold_Q == f, views, (f, count))
-        entry.expert, _ = race.learn(entry, "whole", scored, None, round(statistics.median(entry.rounds)))
+        race.learn(entry, "whole", scored, None, round(statistics.median(entry.rounds)))
         return entry
 
-    def learn(self, entry: Entry, key: str, rows: Rows, valid: Rows | None, rounds: int | None = None) -> tuple[Expert, int]:
-        """A new expert fitted on these rows, where rounds are given for exactly so many, or the one in the journal; its rounds. What is
-        journalled is read back, so that an interrupted fit and another go on from the same bits."""
-        key, start = f"{entry.candidate.name} {key}", time.process_time()
-        expert, part = entry.candidate.build(self.task), self.journal.get(key)
+    def learn(self, entry: Entry, key: str, rows: Rows, valid: Rows | None, rounds: int | None = None) -> int:
+        """Give the entry a new expert fitted on these rows, where rounds are given for exactly so many, or the one in the journal; its
+        rounds. What is journalled is read back, so that an interrupted fit and another go on from the same bits."""
+        key, old, start = f"{entry.member.name} {key}", entry.member.expert, time.process_time()
+        expert, part = type(old)(old.tasks, old.inputs, old.settings), self.journal.get(key)
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
             used = expert.fit(self.data, rows, valid, budget, self.job.seed)
-            entry.seconds += time.process_time() - start
-            if self.journal.folder is None:
-                return expert, used
-            part = expert.fitted()
             kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
+            part = expert.fitted()
             part = replace(part, config={**part.config, **kept})
             self.journal.put(key, part)
-        else:
-            entry.seconds += cast(float, part.config["seconds used"])
-        fitted = replace(part, config={k: v for k, v in part.config.items() if k not in ("rounds used", "seconds used", "curve")})
-        again = type(expert).restore(expert.tasks, expert.inputs, fitted)
-        again.curve = cast(list[float], part.config["curve"])
-        return again, cast(int, part.config["rounds used"])
+        if self.journal.folder is not None:
+            expert = type(old).restore(old.tasks, old.inputs, part)
+            expert.curve = cast(list[float], part.config["curve"])
+        entry.member = replace(entry.member, expert=expert)
+        entry.seconds += cast(float, part.config["seconds used"])
+        return cast(int, part.config["rounds used"])
 
     def refit(self, outcome: Outcome, rows: Rows) -> Outcome:
         """Every member again on all rows; the correction has seen them all."""
-        entries, members = {e.candidate.name: e for e in outcome.entries}, list(outcome.answer.members)
-        for number, member in enumerate(members):
-            self.progress(f"refit {member.name}", number, len(members))
-            if not member.residual:
-                entry = entries[member.name]
-                expert, _ = self.learn(entry, "whole", rows, None, round(statistics.median(entry.rounds)))
-                members[number] = replace(member, expert=expert)
-        self.progress("refit", len(members), len(members))
-        answer = replace(outcome.answer, members=tuple(members))
+        names, entries = [m.name for m in outcome.answer.members], {e.member.name: e for e in outcome.entries}
+        for number, name in enumerate(names):
+            self.progress(f"refit {name}", number, len(names))
+            if not entries[name].member.residual:
+                self.learn(entries[name], "whole", rows, None, round(statistics.median(entries[name].rounds)))
+        self.progress("refit", len(names), len(names))
+        answer = replace(outcome.answer, members=tuple(entries[name].member for name in names))
         return replace(outcome, answer=answer, pooled=answer)

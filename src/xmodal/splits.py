@@ -34,7 +34,7 @@ def ties(columns: Sequence[FeatureColumn], group: pa.Array | None, rows: int) ->
         if "text" in column.ragged:
             strong &= np.diff(column.ragged["text"][1]) >= TIE_TEXT
         keep = strong[cell]
-        found.append(coo_matrix((np.ones(keep.sum()), (row[keep], cell[keep])), (rows, column.cells)))
+        found.append(coo_matrix((np.ones(keep.sum()), (row[keep], cell[keep])), (rows, len(often))))
     holds = hstack(found)  # which row has which group and cells
     _, label = connected_components(block_array([[None, holds], [holds.T, None]]), directed=False)
     return np.asarray(label[:rows])

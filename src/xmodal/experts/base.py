@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from xmodal.batch import Examples
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.job import Budget, Input, Json, Key, Rows, State, TaskName
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName
 from xmodal.tasks import Prediction, Task
 
 Settings = Mapping[str, Json]
+Family: TypeAlias = Literal["features", "deep", "hybrid"]
 
 
 @runtime_checkable
@@ -46,10 +47,11 @@ class Expert(ABC):
     """Built with the tasks it answers, the inputs it may read and its settings (plain values, saved with it)."""
 
     name: ClassVar[str]  # in the registry, and in an artefact
-    family: ClassVar[Literal["features", "deep", "hybrid"]]
+    family: ClassVar[Family]
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         self.tasks, self.inputs, self.settings = tasks, dict(sorted(inputs.items())), settings
+        self.parts: dict[Key, Fitted] = {}  # what `prepared` fitted of each input
         self.curve: list[float] = []  # the validation loss of each round of the last fit, where there are rounds
 
     @abstractmethod
@@ -72,8 +74,5 @@ class Expert(ABC):
 
 def states(data: Data, inputs: Mapping[Key, Input], rows: Rows, hide: frozenset[Key]) -> np.ndarray:
     """state_RM of a prediction: why each input of each row can or cannot be used."""
-    parts = []
-    for key in inputs:
-        state_R = data.columns[key].state_B[rows]
-        parts.append(np.where(state_R == State.PRESENT, State.MISSING, state_R).astype(np.int8) if key in hide else state_R)
-    return np.stack(parts, 1) if parts else np.zeros((len(rows), 0), np.int8)
+    columns = {key: data.columns[key].rows(rows) for key in inputs}
+    return np.stack([(c.hidden() if key in hide else c).state_B for key, c in columns.items()], 1)

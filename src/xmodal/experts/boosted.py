@@ -34,23 +34,19 @@ class Boosted(Classic):
 
     def learn(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """STEP rounds at a time until `valid` gets no better, or exactly `budget.epochs`."""
-        x_BF, y_B, weight_B = self.matrix(data, rows), self.target(data, rows), self.weights(data, rows)
+        x_BF, problems = self.matrix(data, rows), self.problems(data, rows)
         x_BF[:, np.isnan(x_BF).all(0)] = 0.0  # the library cannot bin a column without values
-        classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
+        classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
         if len(classes) == 1:
             self.arrays, self.config = {"classes": classes}, {}
             return budget.epochs or 1
         kind = HistGradientBoostingRegressor if self.task.kind == "regress" else HistGradientBoostingClassifier
-        every = np.arange(len(y_B))
-        fits = [(every, y_B, weight_B)] if y_B.ndim == 1 else list(self.each(y_B, weight_B))
-        models = [  # none for a label that these rows all have, or all lack
-            kind(warm_start=True, early_stopping=False, random_state=seed, **SETTINGS) if y_B.ndim == 1 or len(np.unique(y)) > 1 else None
-            for _, y, _ in fits
-        ]
+        told = [self.task.kind == "regress" or len(np.unique(y)) > 1 for _, y, _ in problems]  # not a label that all have, or all lack
+        models = [kind(warm_start=True, early_stopping=False, random_state=seed, **SETTINGS) if t else None for t in told]
         best, used = np.inf, budget.epochs or 0
         with threadpool_limits(1):
             for rounds in [used] if valid is None else range(STEP, ROUNDS + 1, STEP):
-                for model, (at, y, w) in zip(models, fits, strict=True):
+                for model, (at, y, w) in zip(models, problems, strict=True):
                     if model:
                         model.set_params(max_iter=rounds).fit(x_BF[at], y, w)
                 self.keep(models, rounds, classes)

@@ -6,10 +6,11 @@ B rows · F features · C classes · N nodes · T trees · L leaves
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
+from scipy.special import softmax
 
 from xmodal.errors import ArtefactError
 from xmodal.experts.base import Data, Expert, Settings, states
@@ -25,15 +26,22 @@ NODES = ("feature", "threshold", "missing", "left", "right")  # arrays with an e
 COLUMNS = 100  # of a tree's matrix: more cost boosting minutes
 
 
+class Problem(NamedTuple):
+    """One target of a model that has one."""
+
+    at: np.ndarray | slice  # which of the rows; a slice copies nothing
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
 class Classic(Expert):
     """An expert on one task over classic descriptors. `arrays` and `config` are all that its fit leaves."""
 
-    family: ClassVar[Literal["features", "deep", "hybrid"]] = "features"
+    family = "features"
 
     def __init__(self, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], settings: Settings) -> None:
         super().__init__(tasks, inputs, settings)
         (self.task,) = tasks.values()
-        self.parts: dict[Key, Fitted] = {}
         self.config: dict[str, Json] = {}
         self.arrays: dict[str, np.ndarray] = {}
         self.reads = 0  # columns that restored trees need
@@ -64,13 +72,11 @@ class Classic(Expert):
 
     @classmethod
     def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Classic:
-        expert = cls(tasks, inputs, fitted.config["settings"])  # type: ignore[arg-type]
+        expert = cls(tasks, inputs, cast(Settings, fitted.config["settings"]))
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}
         model = fitted.part("model")
         expert.config, expert.arrays = model.config, model.arrays
-        if "root" in model.arrays:
-            check(model.arrays)
-            expert.reads = int(model.arrays["feature"].max()) + 1
+        expert.reads = check(model.arrays) if "root" in model.arrays else 0
         return expert
 
     def reader(self, key: Key) -> type[Descriptor]:
@@ -84,12 +90,10 @@ class Classic(Expert):
 
     def labelled(self, data: Data, rows: Rows) -> Rows:
         """Those that carry a label that is known."""
-        examples = data.examples[self.task.name]
-        assert examples.y is not None
-        good_B = examples.weight_R.numpy() > 0
+        good_R = data.examples[self.task.name].weight_R.numpy()[rows] > 0
         if self.task.kind == "classify":
-            good_B &= examples.y.numpy() >= 0
-        return np.asarray(rows[good_B[rows]])
+            good_R &= self.target(data, rows) >= 0
+        return np.asarray(rows[good_R])
 
     def target(self, data: Data, rows: Rows) -> np.ndarray:
         """Class indices, standardised values, or labels [B, L]: 1, 0, -1 unlabelled."""
@@ -102,11 +106,13 @@ class Classic(Expert):
         weight_B = data.examples[self.task.name].weight_R.numpy()[rows].astype(float)
         return weight_B / weight_B.mean() if len(rows) and np.ptp(weight_B) > 0 else None
 
-    def each(self, y_B: np.ndarray, weight_B: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Of each label, the rows that are labelled, their y and weights."""
-        for y in y_B.T:
-            at = np.flatnonzero(y >= 0)
-            yield at, y[at].astype(int), None if weight_B is None else weight_B[at]
+    def problems(self, data: Data, rows: Rows) -> list[Problem]:
+        """What is to be learnt from these rows: one problem, or one a label, of the rows where it is known."""
+        y_B, weight_B = self.target(data, rows), self.weights(data, rows)
+        if y_B.ndim == 1:
+            return [Problem(slice(None), y_B, weight_B)]
+        known = [np.flatnonzero(y >= 0) for y in y_B.T]
+        return [Problem(at, y[at].astype(int), None if weight_B is None else weight_B[at]) for at, y in zip(known, y_B.T, strict=True)]
 
     def blocks(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> list[np.ndarray]:
         """`dims` of each input, [B, F] each, NaN where missing; of media only so many that COLUMNS suffice."""
@@ -140,8 +146,7 @@ class Classic(Expert):
 
     def probabilities(self, z_BK: np.ndarray) -> np.ndarray:
         """The softmax over the classes that the fit saw, spread over all."""
-        p_BK = np.exp(z_BK - z_BK.max(1, keepdims=True))
-        return self.spread(p_BK / p_BK.sum(1, keepdims=True))
+        return self.spread(softmax(z_BK, 1))
 
     def spread(self, score_BK: np.ndarray) -> np.ndarray:
         """Probabilities over all of the task's classes; one that the fit did not see has none."""
@@ -171,8 +176,9 @@ def pack(trees: Sequence[Nodes]) -> dict[str, np.ndarray]:
     }
 
 
-def check(nodes: Nodes) -> None:
-    """Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no index leads out of an array."""
+def check(nodes: Nodes) -> int:
+    """How many columns the trees read. Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no
+    index leads out of an array."""
     root, left, right, feature = (nodes[name].astype(np.int64) for name in ("root", "left", "right", "feature"))
     count = len(left)
     ends = np.append(root[1:], count)
@@ -184,6 +190,7 @@ def check(nodes: Nodes) -> None:
         whole = (leaf | inner).all() and np.array_equal(right[leaf], np.arange(len(nodes["value"])))
     if not whole or feature.min() < 0:
         raise ArtefactError("trees whose nodes lead to leaves", "some that lead elsewhere", "trust no such model: fit it again")
+    return int(feature.max()) + 1
 
 
 def walk(nodes: Nodes, x_BF: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Correction(Deep):
     starts at 0. `Prediction.score` [R, C] is not a score of its own but what is added to that z."""
 
     name = "correction"
-    family: ClassVar[Literal["features", "deep", "hybrid"]] = "hybrid"
+    family = "hybrid"
     fusion: ClassVar[str] = "mean"
     drop: ClassVar[float] = 0.3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from xmodal.context import Identity
 from xmodal.encoders import ENCODERS
 from xmodal.encoders.base import Encoder
 from xmodal.errors import ConfigError
-from xmodal.experts.base import Data, Expert, Settings, states
+from xmodal.experts.base import Data, Expert, Family, Settings, states
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
@@ -32,7 +32,7 @@ class Deep(Expert):
     """Settings: `kind` descriptor | raw; `fusion`; `training`; `augment`, 0 to 1."""
 
     name: ClassVar[str] = "deep"
-    family: ClassVar[Literal["features", "deep", "hybrid"]] = "deep"
+    family: ClassVar[Family] = "deep"
     fusion: ClassVar[str] = "transformer"
     # The chance that an input of a row is hidden in training. Above 0, a Transformer over three of them did not learn XOR.
     drop: ClassVar[float] = 0.0
@@ -44,7 +44,6 @@ class Deep(Expert):
         recipe = getattr(Recipes(), self.name, getattr(Recipes(), self.kind))
         self.training: Training = changed(recipe, cast(Settings, settings.get("training", {})))
         self.table = next(iter(tasks.values())).views[0].table
-        self.parts: dict[Key, Fitted] = {}
         self._tokens: tuple[weakref.ref[Data], Rows, list[dict[Key, Tokens]]] | None = None
 
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
@@ -84,7 +83,6 @@ class Deep(Expert):
 
     @classmethod
     def restore(cls, tasks: Mapping[TaskName, Task], inputs: Mapping[Key, Input], fitted: Fitted) -> Deep:
-        """Inverse of `fitted`."""
         expert = cls(tasks, inputs, cast(Settings, fitted.config["settings"]))
         expert.encoders = dict(zip(expert.inputs, cast(list[str], fitted.config["encoders"]), strict=True))
         expert.parts = {key: fitted.part(str(i)) for i, key in enumerate(expert.inputs)}

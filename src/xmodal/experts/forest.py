@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from xmodal.batch import uniform
 from xmodal.experts.base import Data, states
-from xmodal.experts.classic import Classic, Nodes, pack, walk
+from xmodal.experts.classic import Classic, Nodes, Problem, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
 TREES, COPIES = 200, 3
@@ -32,44 +32,35 @@ class Forest(Classic):
         """All trees at once; there is nothing for `valid` to choose."""
         there_RM = states(data, self.inputs, rows, frozenset()) == State.PRESENT
         blocks = self.blocks(data, rows)
-        parts = [np.concatenate(blocks, 1)]
+        copies = [np.concatenate(blocks, 1)]
         for copy in range(COPIES):
             off_RM = hidden(there_RM, rows, seed * COPIES + copy)
-            parts.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
-        y_B, weight_B = self.target(data, rows), self.weights(data, rows)
-        x_BF, y_B = np.concatenate(parts).astype(np.float32), np.concatenate([y_B] * (1 + COPIES))
-        weight_B = None if weight_B is None else np.tile(weight_B, 1 + COPIES)
-        classes = np.unique(y_B) if self.task.kind == "classify" else np.zeros(0, np.int64)
-        leaf = max(2, -(-len(x_BF) // min(LEAVES, NUMBERS // max(len(classes), 1))))
+            copies.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
+        problems = self.problems(data, rows)
+        classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
+        leaf = max(2, -(-len(rows) * len(copies) // min(LEAVES, NUMBERS // max(len(classes), 1))))
         kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
-        fits, count = [(np.arange(len(y_B)), y_B, weight_B)], TREES
-        if self.task.kind == "multilabel":  # a forest a label; of one that nothing here tells, its share
-            count = max(TREES // self.task.width, LEAST)
-            share_L = self.task.unpool(self.task.prior)
-            fits = [
-                (at, y, w) if len(at) else (np.arange(1), share_L[i : i + 1], None) for i, (at, y, w) in enumerate(self.each(y_B, weight_B))
-            ]
-        trees = []
+        trees, share_L = [], self.task.unpool(self.task.prior)  # what a forest says of a label that no row here tells
         with threadpool_limits(1):
-            for at, y, w in fits:
-                trees += kind(count, min_samples_leaf=leaf, max_features="sqrt", random_state=seed).fit(x_BF[at], y, w).estimators_
+            for label, problem in enumerate(problems):
+                at, y, weight = problem if len(problem.y) else Problem(np.zeros(1, np.int64), share_L[label : label + 1], None)
+                x_BF = np.concatenate([x[at] for x in copies]).astype(np.float32)
+                weight_B = None if weight is None else np.tile(weight, len(copies))
+                forest = kind(max(TREES // len(problems), LEAST), min_samples_leaf=leaf, max_features="sqrt", random_state=seed)
+                trees += forest.fit(x_BF, np.tile(y, len(copies)), weight_B).estimators_
         kept = np.float32 if self.task.kind == "regress" else np.float16
         self.arrays = {**pack([nodes(tree, kept) for tree in trees]), "classes": classes}
         return budget.epochs or 1
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
-        x_BF, value = self.matrix(data, rows, hide).astype(np.float32), self.arrays["value"]
-        if self.task.kind == "multilabel":
-            value = value[:, 0]
-        chunks = [self.mean(value[walk(self.arrays, x_BF[i : i + CHUNK])]) for i in range(0, max(len(x_BF), 1), CHUNK)]
+        x_BF, chunks = self.matrix(data, rows, hide).astype(np.float32), []
+        for start in range(0, max(len(x_BF), 1), CHUNK):
+            value_BTC = self.arrays["value"][walk(self.arrays, x_BF[start : start + CHUNK])]
+            if self.task.kind == "multilabel":  # the trees of each label in turn
+                value_BTC = value_BTC.reshape(len(value_BTC), self.task.width, -1).transpose(0, 2, 1)
+            chunks.append(value_BTC.mean(1, dtype=np.float64))
         mean_BC = np.concatenate(chunks)
         return self.spread(mean_BC / mean_BC.sum(1, keepdims=True)) if len(self.arrays["classes"]) else mean_BC
-
-    def mean(self, value_BTC: np.ndarray) -> np.ndarray:
-        """Over the trees; of labels, over each label's."""
-        if self.task.kind == "multilabel":
-            value_BTC = value_BTC.reshape(len(value_BTC), self.task.width, -1).transpose(0, 2, 1)
-        return np.asarray(value_BTC.mean(1, dtype=np.float64))
 
 
 def nodes(tree: BaseDecisionTree, kept: type[np.floating]) -> Nodes:

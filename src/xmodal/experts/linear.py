@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from xmodal.experts.base import Data
-from xmodal.experts.classic import Classic
+from xmodal.experts.classic import Classic, Problem
 from xmodal.experts.descriptors import product
 from xmodal.features.column import FeatureColumn
 from xmodal.job import Budget, Key, Rows
@@ -34,10 +34,9 @@ class Linear(Classic):
         blocks = [self.design(key, column) for key, column in zip(self.inputs, columns, strict=True)]
         self.config = {"ends": np.cumsum([0, *(b.shape[1] for b in blocks)]).tolist()}
         x_BF = hstack(blocks, "csr") if any(isinstance(b, csr_matrix) for b in blocks) else np.concatenate(blocks, 1)
-        best, used, kept, y_B = np.inf, budget.epochs or 3, self.arrays, self.target(data, rows)
-        weight_B = self.weights(data, rows)
+        best, used, kept, problems = np.inf, budget.epochs or 3, self.arrays, self.problems(data, rows)
         for number in [used] if valid is None else range(1, len(STRENGTHS) + 1):
-            self.solve(x_BF, y_B, weight_B, STRENGTHS[number - 1])
+            self.solve(x_BF, problems, STRENGTHS[number - 1])
             for column, block_FC in zip(columns, self.by_input(), strict=True):
                 if not lacks(column).any():
                     block_FC[-1] = said(column, block_FC).mean(0)
@@ -48,27 +47,25 @@ class Linear(Classic):
         self.arrays = kept
         return used
 
-    def solve(self, x_BF: csr_matrix | np.ndarray, y_B: np.ndarray, weight_B: np.ndarray | None, strength: float) -> None:
+    def solve(self, x_BF: csr_matrix | np.ndarray, problems: list[Problem], strength: float) -> None:
         """The coefficients at one strength, in half precision: a two-thousandth of a weight. Of labels, a model each."""
-        if self.task.kind == "multilabel":
-            weight_LF, bias_L = np.zeros((self.task.width, x_BF.shape[1])), self.task.prior.copy()
-            for label, (at, y, w) in enumerate(self.each(y_B, weight_B)):
-                if len(np.unique(y)) > 1:
-                    one = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(x_BF[at], y, w)
-                    weight_LF[label], bias_L[label] = one.coef_[0], one.intercept_[0]
-            self.arrays = {"weight": np.ascontiguousarray(weight_LF.T, np.float16), "bias": bias_L}
-            return
-        if self.task.kind != "classify":
-            ridge = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4).fit(x_BF, y_B, weight_B)
-            self.arrays = {"weight": ridge.coef_[:, None].astype(np.float16), "bias": np.array([ridge.intercept_])}
-            return
-        classes = np.unique(y_B)
-        weight_CF, bias_C = np.zeros((len(classes), x_BF.shape[1])), np.zeros(len(classes))
-        if len(classes) > 1:
-            logistic = LogisticRegression(C=strength, tol=1e-3, max_iter=200).fit(x_BF, y_B, weight_B)
-            known = len(logistic.coef_)  # of two classes, the second's log-odds
-            weight_CF[-known:], bias_C[-known:] = logistic.coef_, logistic.intercept_
-        self.arrays = {"weight": np.ascontiguousarray(weight_CF.T, np.float16), "bias": bias_C, "classes": classes}
+        classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
+        bias_C = self.task.prior.copy() if self.task.kind == "multilabel" else np.zeros(max(len(classes), 1))
+        weight_CF = np.zeros((len(bias_C), x_BF.shape[1]))
+        for label, (at, y, weight) in enumerate(problems):
+            if self.task.kind == "regress":
+                model = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4)
+            elif len(np.unique(y)) > 1:
+                model = LogisticRegression(C=strength, tol=1e-3, max_iter=200)
+            else:
+                continue
+            model.fit(x_BF[at], y, weight)
+            coefficients = np.atleast_2d(model.coef_)  # of two classes, the second's log-odds
+            into = slice(label, label + 1) if self.task.kind == "multilabel" else slice(-len(coefficients), None)
+            weight_CF[into], bias_C[into] = coefficients, model.intercept_
+        self.arrays = {"weight": np.ascontiguousarray(weight_CF.T, np.float16), "bias": bias_C}
+        if len(classes):
+            self.arrays["classes"] = classes
 
     def design(self, key: Key, column: FeatureColumn) -> csr_matrix | np.ndarray:
         """One input's features a row, the mean of its files, and a last one that is 1 where a joint's row lacks it."""
