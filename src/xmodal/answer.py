@@ -15,6 +15,8 @@ from xmodal.job import Input, Key, Rows, State
 from xmodal.pool import Pool, Scores
 from xmodal.tasks import Prediction, Task
 
+BLOCK = 4096  # rows
+
 
 def to_bits(inputs: Iterable[Key], keys: Iterable[Key]) -> int:
     """These keys as a set."""
@@ -55,14 +57,20 @@ class Member:
         self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int], least: int = 2
     ) -> dict[int, np.ndarray]:
         """z of the rows, [R, C], under each view; of a single, under its own input; the prior where fewer than `least` are left."""
-        found: dict[int, np.ndarray] = {}
-        for view in [self.bits] if self.single else views:
-            if not self.single and (view & self.bits).bit_count() < least:
-                found[view] = np.repeat(task.prior[None], len(rows), 0)
-                continue
-            value = self.expert.predict(data, rows, to_keys(inputs, self.bits & ~view))[task.name].score
-            found[view] = task.prior + value.reshape(len(rows), task.width) if self.residual else task.pool(value)
-        return found
+        found: dict[int, list[np.ndarray]] = {view: [] for view in ([self.bits] if self.single else views)}
+        for some in blocks(rows):  # all views of these before the next: their tokens are kept meanwhile
+            for view, parts in found.items():
+                if not self.single and (view & self.bits).bit_count() < least:
+                    parts.append(np.repeat(task.prior[None], len(some), 0))
+                    continue
+                value = self.expert.predict(data, some, to_keys(inputs, self.bits & ~view))[task.name].score
+                parts.append(task.prior + value.reshape(len(some), task.width) if self.residual else task.pool(value))
+        return {view: np.concatenate(parts) for view, parts in found.items()}
+
+
+def blocks(rows: Rows) -> list[Rows]:
+    """Some thousand rows at a time, so that memory doesn't grow with their number."""
+    return [rows[i : i + BLOCK] for i in range(0, max(len(rows), 1), BLOCK)]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from xmodal.answer import Answer, to_bits, to_keys
+from xmodal.answer import Answer, blocks, to_bits, to_keys
 from xmodal.batch import Examples
 from xmodal.errors import ConfigError, unknown
 from xmodal.experts.base import Data
@@ -155,7 +155,7 @@ class Judge:
     def share_R(self) -> np.ndarray:
         """How much each labelled row counts; the mean is 1."""
         weight_R = self.examples.weight_R.numpy()[self.rows][self.keep_R]
-        return np.asarray(weight_R / max(float(weight_R.mean()), 1e-12)) if len(weight_R) else weight_R
+        return np.asarray(weight_R / np.float32(max(float(weight_R.mean()), 1e-12))) if len(weight_R) else weight_R
 
     def draws(self, name: str, score: np.ndarray) -> np.ndarray:
         """The metric in every draw, the whole sample first, [1 + W]."""
@@ -260,7 +260,8 @@ class Judge:
             if not one.residual:
                 line["validation"] = scored.measured(unpool(entry.z[one.bits if one.single else full]), names)
                 if one.name in members and any_test:
-                    line["test"] = self.measured(members[one.name].expert.predict(data, self.rows)[self.task.name].score, names)
+                    said_R = [members[one.name].expert.predict(data, some)[self.task.name].score for some in blocks(self.rows)]
+                    line["test"] = self.measured(np.concatenate(said_R), names)
             experts.append(line)
         found: dict[str, Json] = {"metric": self.metric}
         if isinstance(answer.task, Classify) and "decision" in config:

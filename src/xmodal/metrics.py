@@ -6,13 +6,14 @@ ones the numbers are scikit-learn's. Undefined: NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from xmodal.errors import unknown
 
+NUMBERS = 2_000_000  # weights that are worked on at once
 LOWER = frozenset({"log_loss", "ece", "mean_absolute_error", "root_mean_squared_error", "mean_absolute_percentage_error"})
 OF_POSITIVE = frozenset({"f1", "precision", "recall", "average_precision"})  # exist for two classes only
 
@@ -42,27 +43,33 @@ def f1(true: np.ndarray, said: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
     return ratio(2 * total(weight_WR, true & said), total(weight_WR, true) + total(weight_WR, said))
 
 
-def steps(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weight of true rows and of others at each distinct score, the highest first."""
+def steps(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The weight of true rows and of others at each distinct score, the highest first; some draws at a time."""
     order = np.argsort(-score_R, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score_R[order]) < 0])
-    w_WR, true_R = weight_WR[:, order], true_R[order]
-    up, down = (np.add.reduceat(w_WR * some_R, starts, axis=1, dtype=np.float64) for some_R in (true_R, ~true_R))
-    return up, down
+    starts, true_R = np.flatnonzero(np.r_[True, np.diff(score_R[order]) < 0]), true_R[order]
+    for some_WR in np.array_split(weight_WR, -(-weight_WR.size // NUMBERS)):
+        w_WR = some_WR[:, order]
+        up, down = (np.add.reduceat(w_WR * some_R, starts, axis=1, dtype=np.float64) for some_R in (true_R, ~true_R))
+        yield up, down
 
 
 def roc_auc(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
     """Area under the ROC curve, ties counted half (Mann-Whitney)."""
-    up, down = steps(true_R, score_R, weight_WR)
-    above = np.cumsum(up, 1) - up / 2
-    return ratio((above * down).sum(1), up.sum(1) * down.sum(1))
+
+    def area(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+        return ratio(((np.cumsum(up, 1) - up / 2) * down).sum(1), up.sum(1) * down.sum(1))
+
+    return np.concatenate([area(up, down) for up, down in steps(true_R, score_R, weight_WR)])
 
 
 def average_precision(true_R: np.ndarray, score_R: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
     """The precision at each score, weighed by the recall that it adds."""
-    up, down = steps(true_R, score_R, weight_WR)
-    precision = np.cumsum(up, 1) / np.maximum(np.cumsum(up + down, 1), 1e-12)
-    return ratio((precision * up).sum(1), up.sum(1))
+
+    def area(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+        precision = np.cumsum(up, 1) / np.maximum(np.cumsum(up + down, 1), 1e-12)
+        return ratio((precision * up).sum(1), up.sum(1))
+
+    return np.concatenate([area(up, down) for up, down in steps(true_R, score_R, weight_WR)])
 
 
 def ece(y_R: np.ndarray, p_RC: np.ndarray, bins: int = 15) -> float:
@@ -215,9 +222,10 @@ def draw_weights(groups_R: np.ndarray, seed: int, draws: int = 0) -> np.ndarray:
     _, group_R = np.unique(groups_R, return_inverse=True)
     count = int(group_R.max(initial=-1)) + 1
     draws = draws or int(np.clip(20_000_000 // max(len(groups_R), 1), 200, 1000))
-    drawn = np.random.default_rng(seed).integers(0, max(count, 1), (draws, count)) + np.arange(draws)[:, None] * count
-    times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float32)
-    return np.concatenate([np.ones((1, len(groups_R)), np.float32), times[:, group_R]])
+    random, times_WR = np.random.default_rng(seed), np.ones((1 + draws, len(groups_R)), np.float32)
+    for times_R in times_WR[1:]:
+        times_R[:] = np.bincount(random.integers(0, max(count, 1), count), minlength=count)[group_R]
+    return times_WR
 
 
 def interval(values_W: np.ndarray) -> list[float | None]:

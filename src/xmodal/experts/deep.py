@@ -25,7 +25,7 @@ from xmodal.tasks import Prediction, Task
 from xmodal.tokens import Tokens
 from xmodal.training import SCORED, Objective, RowSampler, Step, Supervised, fit, seeded
 
-CACHED = 20_000  # rows whose tokens are kept, so that other sets of inputs are fused without encoding again
+CACHED = 4096  # rows whose tokens are kept, so that other sets of inputs are fused without encoding again
 
 
 class Deep(Expert):
@@ -116,15 +116,17 @@ class Deep(Expert):
         """What `predict` hands out of a head's output."""
         return head.predict(output, examples).score
 
-    def tokens(self, data: Data, rows: Rows) -> list[dict[Key, Tokens]]:
+    def tokens(self, data: Data, rows: Rows) -> Iterable[dict[Key, Tokens]]:
         """Of all inputs, some hundred rows at a time."""
         if self._tokens and self._tokens[0]() is data and np.array_equal(self._tokens[1], rows):
             return self._tokens[2]
         columns = {k: data.transformed(k, encoder_class(name), self.parts[k]) for k, name in self.encoders.items()}
         fetch, at = Fetch(columns), [rows[i : i + SCORED] for i in range(0, max(len(rows), 1), SCORED)]
-        chunks = [self.model.encode(fetch(Plan({}, {self.table: torch.from_numpy(part)}, 0))) for part in at]
-        self._tokens = (weakref.ref(data), rows, chunks) if len(rows) <= CACHED else None
-        return chunks
+        chunks = (self.model.encode(fetch(Plan({}, {self.table: torch.from_numpy(part)}, 0))) for part in at)
+        if len(rows) > CACHED:
+            return chunks
+        self._tokens = (weakref.ref(data), rows, list(chunks))
+        return self._tokens[2]
 
 
 def left_out(column: FeatureColumn, rows: Rows) -> np.ndarray:
