@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -55,6 +56,13 @@ class TableData:
     def forget(self) -> None:
         """Drop what was prepared: a fold is done."""
         self.cache.clear()
+
+    def rest(self) -> None:
+        """Give the memory of what is mapped back, until it is read again."""
+        for _, column in self.cache.values():
+            for array in (*column.dense.values(), *(values for values, _ in column.ragged.values())):
+                if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                    array.base.madvise(mmap.MADV_DONTNEED)
 
     def offset(self, task: TaskName, offset_RC: np.ndarray) -> TableData:
         """The same data whose examples carry what the pooled experts say."""
