@@ -237,7 +237,7 @@ def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, 
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, known_R = task.encode(labels)
     examples = Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))
-    return replace(data, examples={task.name: examples}, seed=seed, cache={})
+    return replace(data, examples={task.name: examples}, seed=seed, cache={}, some={})
 
 
 def made(table: Table, own: str) -> dict[str, Json]:

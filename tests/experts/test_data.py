@@ -41,6 +41,23 @@ def test_a_long_column_is_prepared_in_parts(monkeypatch, reader):
     assert tried
 
 
+@pytest.mark.parametrize("reader", DESCRIPTORS.values(), ids=lambda r: r.__name__)
+def test_of_a_long_column_only_the_rows_asked_for_are_prepared(monkeypatch, reader):
+    key = next(k for k, one in INPUTS.items() if DESCRIPTORS.get(one.modality) is reader)
+    whole, some = (replace(table("classify")[1], cache={}, some={}) for _ in range(2))
+    fitted, rows = whole.fit_part(key, reader, {}, np.arange(40)), np.array([5, 3, 70, 5])
+    expected = whole.transformed(key, reader, fitted, rows)
+    monkeypatch.setattr(data, "MOST", 10)
+    found = some.transformed(key, reader, fitted, rows)
+    assert found.cells < expected.cells and found is some.transformed(key, reader, fitted, rows.copy())
+    assert len(some.transformed(key, reader, fitted, rows[:2])) == 2
+    for row in range(len(rows)):
+        (a, b) = (c.take(c.row_BK[row][c.row_BK[row] >= 0]) for c in (found, expected))
+        assert a.keys() == b.keys()
+        for name, array in b.items():
+            np.testing.assert_allclose(a[name], array, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_are_thinned_in_order_and_by_the_seed_alone():
     rows = np.arange(100, 1100)
     some = thin(rows, 50, 3)
