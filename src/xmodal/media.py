@@ -211,15 +211,6 @@ class Media:
     def _allowed(self, path: str) -> bool:
         return any(Path(path).is_relative_to(root) for root in self.roots)
 
-    def _near(self, folder: str) -> list[str]:
-        """The folders inside the roots that differ from this one only in case."""
-        if not self._allowed(folder) or exists(folder):
-            return [folder] if self._allowed(folder) else []
-        above, last = os.path.split(folder)
-        held = [(near, found) for near in self._near(above) if (found := children(near))]
-        real = [os.path.realpath(os.path.join(near, name)) for near, found in held for name in found.whole.get(folded(last), [])]
-        return [path for path in real if self._allowed(path)]
-
     def _checked(self, file: io.BufferedIOBase, size: int, cell: Cell) -> io.BufferedIOBase:
         problem: tuple[str, str] | None
         if size <= 0:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.table import GAPS, Guess, distinct, text_of
+from xmodal.table import GAPS, Guess, Reading, distinct, text_of
 from xmodal.table.reading import DATE, MEASURES, SIGNS, TRUTH
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
@@ -93,7 +93,8 @@ class Measure:
         taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
         keep = f" (--modality COL={self.kind}:gaps= takes none)" if gaps else ""
         reason = f"{len(fitting) + len(typed)} distinct {self.kind}s{how}{quantity}{taken}{keep}{''.join(f'; {n}' for n in notes)}"
-        return Guess.of((looks + len(typed)) / total, self.kind, reason, {"gaps": wanted, **options}, tuple(notes))
+        reading = Reading("", self.kind, {"gaps": wanted, **options}, reason)
+        return Guess((looks + len(typed)) / total, reading, tuple(notes))
 
     def typed(self, cell: Any) -> bool:
         """Whether a cell that isn't text is one; a truth value isn't."""
