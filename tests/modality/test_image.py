@@ -280,7 +280,7 @@ def test_damaged_or_huge_films_and_no_pydicom(monkeypatch: pytest.MonkeyPatch) -
     junk = bytes(128) + b"DICM" + b"junk" * 50
     whole = film(np.zeros((16, 16), np.uint8))
     for bad in (junk, *(whole[:end] for end in range(132, len(whole) - 200))):
-        with pytest.raises(MediaError, match="damaged.*DICOM"):
+        with pytest.raises(MediaError, match=r"damaged.*DICOM"):
             opened(bad).load()
     with pytest.raises(MediaError, match=r"256 pixels|16 × 16 pixels"):
         opened(film(np.zeros((16, 16), np.uint8)), Media((), Caps(pixels=255)))

@@ -127,15 +127,11 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
     if not guesses:
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
     best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
-    plain = max(guesses, key=lambda g: (family(g.reading) == "plain", g.score))
-    if (
-        family(best.reading) == "media"
-        and plain.reading.modality in SETTABLE
-        and plain.score == 1
-        and not any(map(media.literal, [*texts][:100]))
-    ):
-        told = f"its {plain.reading.modality}s are names of files too, without extension: --modality COL={best.reading.modality} opens them"
-        best = plain._replace(notes=(*plain.notes, told))
+    measure = next((g for g in guesses if g.reading.modality in SETTABLE), None)
+    if measure and family(best.reading) == "media" and not any(map(media.literal, [*texts][:100])):
+        kind, other = measure.reading.modality, best.reading.modality
+        told = f"its {kind}s are names of files too, without extension: --modality COL={other} opens them"
+        best = measure._replace(notes=(*measure.notes, told))
     low, high = best.reading.range
     if best.reading.modality == "number" and high - low <= 1e-12 * max(abs(low), abs(high)) < np.inf:
         return f"every cell is {low}, give or take less than a millionth of a millionth of it"

@@ -51,6 +51,7 @@ class Picture:
     def _damage(self) -> Iterator[None]:
         """What a decoder raises in it becomes a MediaError."""
         film = sys.modules.get("pydicom.errors")
+        unread = (UnidentifiedImageError, *((film.BytesLengthException, film.InvalidDicomError) if film else ()))
         with warnings.catch_warnings(action="ignore"):
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
             try:
@@ -59,7 +60,7 @@ class Picture:
                 raise MediaError("too many pixels", self.name) from e
             except MemoryError as e:
                 raise MediaError("needs too much memory", self.name, "make it smaller") from e
-            except (UnidentifiedImageError, *((film.BytesLengthException, film.InvalidDicomError) if film else ())) as e:
+            except unread as e:
                 damaged = f"damaged or unknown {self.kind}" if self.kind else f"not a picture of kind {', '.join(FORMATS)}"
                 raise MediaError(damaged, self.name, "replace the file") from e
             except DAMAGE as e:

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ PLAUSIBLE = 0.25
 
 def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa.Table, list[str]]:
     """Every column as text, so that types come from the Reading alone; and what to tell the user. Raises TableError."""
+    import pyarrow.compute as pc
     from pyarrow import csv as arrow
 
     text = utf8(content, encoding, path)
@@ -61,21 +63,11 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
         data = attempt(BLOCK, True)
     except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
         data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
-    return without_headers(data, names, path)
-
-
-def without_headers(data: pa.Table, names: list[str], path: Path) -> tuple[pa.Table, list[str]]:
-    """Tables written one below the other repeat their header: it is no row. In one column it may be a cell."""
-    import pyarrow.compute as pc
-
-    again = pc.equal(data.column(0), names[0])
-    for column, name in zip(data.columns[1:], names[1:], strict=True):
-        again = pc.and_(again, pc.equal(column, name)) if pc.any(again).as_py() else again
+    # Tables written one below the other repeat their header: it is no row. In one column it may be a cell.
+    again = reduce(pc.and_, map(pc.equal, data.columns, names))
     count = pc.sum(again).as_py() if len(names) > 1 else 0
-    data = data.rename_columns(names)
-    if not count:
-        return data, []
-    return data.filter(pc.invert(again)), [f"{count} lines of {path} repeat its header: they are no rows"]
+    notes = [f"{count} lines of {path} repeat its header: they are no rows"] if count else []
+    return (data.filter(pc.invert(again)) if count else data).rename_columns(names), notes
 
 
 def separator_of(text: bytes) -> bytes:
