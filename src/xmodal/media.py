@@ -295,7 +295,7 @@ def exists(path: str) -> bool:
 
 @lru_cache(maxsize=64)
 def names_in(folder: str, at: tuple[Archive, str] | None, as_it_is: Stamp) -> dict[str, list[str]]:  # noqa: ARG001
-    """Of a folder on the disk, or `at` a place in an archive."""
+    """The same, kept. `at`: the place, if it is in an archive."""
     found: dict[str, list[str]] = {}
     for name in at[0].folders.get(at[1], ()) if at else os.listdir(folder):
         for spelled in {folded(name), folded(os.path.splitext(name)[0])}:
@@ -304,8 +304,7 @@ def names_in(folder: str, at: tuple[Archive, str] | None, as_it_is: Stamp) -> di
 
 
 def children(folder: str) -> dict[str, list[str]]:
-    """What a folder, on the disk or in an archive, holds: names by their spelling without case, with and without extension. Files hold
-    nothing."""
+    """Of a folder, on the disk or in an archive: the names in it by their spelling without case, with and without extension."""
     try:
         at = None if os.path.isdir(folder) else member_of(folder)
         return names_in(folder, at, stamp(at[0].path if at else folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
@@ -49,8 +50,6 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
     names = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=separator.decode()), [])
     if not names:
         raise TableError("a header line with the column names", f"none in {path}", "add one")
-    if len(set(filter(str.strip, names))) < len([n for n in names if n.strip()]):
-        return pa.table([[]] * len(names), names=names), []  # refused by Table
     places = [str(i) for i in range(len(names))]
     convert = arrow.ConvertOptions(column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False)
     parse = arrow.ParseOptions(delimiter=separator.decode(), newlines_in_values=True, ignore_empty_lines=len(names) > 1)
@@ -103,8 +102,10 @@ def quoted(text: bytes, separator: bytes, path: Path) -> bytes:
 def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
     """The text as UTF-8: by its mark, else UTF-8, else `encoding`, else GB18030 where that reads as Chinese. Raises TableError."""
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
-    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and decoded(content, "utf-8") is not None:
-        return content
+    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content:
+        with contextlib.suppress(UnicodeDecodeError):
+            content.decode()
+            return content
     fits: Mapping[str, float] = {} if marked or encoding else fitting(content)
     name = marked or encoding or ("gb18030" if chinese(content, fits) else None)
     if name is None:
@@ -119,21 +120,14 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
         raise TableError(f"text in {name}", f"{e} in {path}", "give another --encoding") from e
 
 
-def decoded(content: bytes, name: str) -> str | None:
-    """None if this isn't the encoding."""
-    try:
-        return content.decode(name)
-    except UnicodeDecodeError:
-        return None
-
-
 def fitting(content: bytes) -> dict[str, float]:
     """The encodings of which much of what isn't ASCII would be the letters that their texts are made of: how much."""
     fits = {}
     for name, letters in LETTERS.items():
-        text = decoded(content, name) if name.startswith("utf") == (b"\0" in content) else None
-        strange = sum(c > "\x7f" or name.startswith("utf") for c in text or "")
-        fits[name] = sum(map(len, re.findall(letters, text or ""))) / max(strange, 1)
+        text = content.decode(name, "replace")
+        if "\ufffd" not in text and name.startswith("utf") == (b"\0" in content):
+            strange = sum(c > "\x7f" or name.startswith("utf") for c in text)
+            fits[name] = sum(map(len, re.findall(letters, text))) / max(strange, 1)
     return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
 
 
