@@ -159,8 +159,10 @@ class Media:
         return found
 
     def _named(self, cell: str, separator: str | None) -> list[str | bytes]:
-        if not cell.strip() or cell[:5].lower() == "data:":
-            return [cell] if cell.strip() else []
+        if not cell.strip():
+            return []
+        if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):  # most cells
+            return [cell]
         found = attempt(self._find, cell)
         if isinstance(found, MediaError):
             if cell.lstrip().startswith("["):

@@ -124,8 +124,8 @@ def fitting(content: bytes) -> dict[str, float]:
     """The encodings of which much of what isn't ASCII would be the letters that their texts are made of: how much."""
     fits = {}
     for name, letters in LETTERS.items():
-        text = content.decode(name, "replace")
-        if "\ufffd" not in text and name.startswith("utf") == (b"\0" in content):
+        text = content.decode(name, "replace") if name.startswith("utf") == (b"\0" in content) else "\ufffd"
+        if "\ufffd" not in text:
             strange = sum(c > "\x7f" or name.startswith("utf") for c in text)
             fits[name] = sum(map(len, re.findall(letters, text))) / max(strange, 1)
     return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
