@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -61,8 +61,10 @@ MODALITIES: dict[str, Modality] = {
 def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], list[str]]:
     """How each input column is read, and what to tell the user of columns left out. Raises ConfigError."""
     roles = job.roles
-    for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
+    for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in job.input)):
         table.column(name)
+    of_groups = {n: job.modality[g] for g in job.input if g in job.modality for n in matching(job.input[g], table.data.column_names)}
+    job = replace(job, modality=of_groups | job.modality)
     for kind in job.modality.values():
         asked(kind)
     found: dict[str, Reading] = {}
@@ -152,6 +154,12 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
     return best
 
 
+def matching(pattern: str, columns: Collection[str]) -> list[str]:
+    """The column of just that name, else those that the pattern fits, `*` being a wildcard."""
+    wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
+    return [pattern] if pattern in columns else [name for name in columns if wild.fullmatch(name)]
+
+
 def family(reading: Reading) -> str:
     """Of its modality."""
     return registered("modalities", MODALITIES, reading.modality).family
@@ -163,8 +171,7 @@ def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:
     rest = [n for n in readings if n not in {i.name for i in found}]
     spare = next(n for n in ("table", "columns", "plain columns") if n not in {i.name for i in found} | set(job.input))
     for name, pattern in {**job.input, **({spare: "*"} if rest else {})}.items():
-        wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
-        group = tuple(n for n in rest if (n == pattern if pattern in readings else wild.fullmatch(n)))
+        group = tuple(n for n in matching(pattern, readings) if n in rest)
         if name in {i.name for i in found}:
             raise ConfigError("a name for a group that no input has", f"--input {name}={pattern}", "choose another")
         if name in job.input and not group:
