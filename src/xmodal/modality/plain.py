@@ -98,7 +98,7 @@ class Measure:
         forms: list[dict[str, Json]] = [{"order": order} for order in ("day", "month")]
         if self.kind == "number":
             marks = {*"".join(texts).translate(SIGNS)}
-            unit = next((u for u in marks if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
+            unit = next((u for u in sorted(marks) if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
             styles = [s for s in STYLES if s == STYLES[0] or "decimal" in given or (marks >= {*s[1]} and (s[0] == "." or marks & {*s}))]
             forms = [{"decimal": d, "thousands": t, "unit": unit} for d, t in styles]
         forms = [f for f in forms if all(f[k] == v for k, v in given.items() if k in f)] or [dict(given)]
@@ -116,10 +116,10 @@ class Measure:
                 options, values, fits, notes = form, other, count, []
             elif count == fits == len(texts) and not notes and not given.keys() & form.keys():
                 key = "order" if self.kind == "date" else "decimal"
-                name = next((t for t in texts if other[t] != values[t]), None)
-                one, two = (options[key], form[key]) if self.kind == "date" or name is None else (values[name], other[name])
-                note = f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
-                notes = [] if name is None else [f"{note}--modality COL={self.kind}:{key}={form[key]} reads it otherwise"]
+                for name in [t for t in texts if other[t] != values[t]][:1]:
+                    one, two = (options[key], form[key]) if self.kind == "date" else (values[name], other[name])
+                    notes = [f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
+                             f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise"]  # fmt: skip
         if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
             options = {}
         return dict(options), values, notes
