@@ -118,8 +118,8 @@ class Measure:
                 key = "order" if self.kind == "date" else "decimal"
                 for name in [t for t in texts if other[t] != values[t]][:1]:
                     one, two = (options[key], form[key]) if self.kind == "date" else (values[name], other[name])
-                    notes = [f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
-                             f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise"]  # fmt: skip
+                    notes.append(f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
+                                 f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise")  # fmt: skip
         if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
             options = {}
         return dict(options), values, notes
