@@ -33,15 +33,24 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """A temporary file's path. It takes `path`'s place when the block ends well, and goes when not."""
-    new = beside(path)
+    """A path for a file. It takes `path`'s place when the block ends well; else all stays as it was."""
+    new, old = beside(path), beside(path)
     try:
         yield new
-        sync(new)
+        for item in (*new.rglob("*"), new):
+            sync(item)
+        if new.is_dir() and path.exists():  # only a file is replaced in one step
+            os.replace(path, old)
         os.replace(new, path)
         sync(path.parent)
     finally:
-        new.unlink(missing_ok=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        for left in (new, old):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def swappable(path: Path) -> Path:
@@ -54,23 +63,10 @@ def swappable(path: Path) -> Path:
 
 @contextlib.contextmanager
 def swap_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder. It takes `path`'s place when the block ends well; else all stays as it was."""
-    path = swappable(path)
-    new, old = beside(path), beside(path)
-    new.mkdir(parents=True)
-    try:
+    """The same for a folder."""
+    with write_beside(swappable(path)) as new:
+        new.mkdir(parents=True)
         yield new
-        for item in (*new.rglob("*"), new):
-            sync(item)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(new, path)
-        sync(path.parent)
-    finally:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain(value: Any) -> Any:

@@ -91,8 +91,7 @@ class Recipes:
 
 def role(default: Any, metavar: str | None, text: str) -> Any:
     """A field of `Job` that is an option too: what stands for its value, and its help."""
-    plain = not isinstance(default, dict)
-    made = {"default": default} if plain else {"default_factory": dict}
+    made = {"default_factory": dict} if default == {} else {"default": default}
     return field(**made, metadata={"metavar": metavar, "help": text})
 
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -101,15 +101,6 @@ class Archive:
             return file.read(size if size <= cap else 0), size
 
 
-class Names(NamedTuple):
-    """What a folder holds, by names without case, with and without their extensions."""
-
-    folder: str
-    files: tuple[str, ...]
-    whole: dict[str, list[str]]
-    stem: dict[str, list[str]]
-
-
 @dataclass(frozen=True)
 class Media:
     """`roots`: folders, zip and tar files that paths may lead into, tried in order. `said`: how many cells were read under another
@@ -149,8 +140,8 @@ class Media:
 
     def literal(self, name: str) -> bool:
         """Whether there is a file of just this name."""
-        paths = () if "\0" in name else (os.path.realpath(root / name) for root in self.roots)
-        return any(self._allowed(path) and exists(path) for path in paths)
+        found = attempt(self._find, name)
+        return not isinstance(found, MediaError) and not found[1]
 
     def files(self, cell: Cell, separator: str | None = None) -> list[str | bytes]:
         """The files of a cell, in order: itself, what a list or a JSON list holds, names between separators, or the files of a folder.
@@ -170,21 +161,21 @@ class Media:
     def _named(self, cell: str, separator: str | None) -> list[str | bytes]:
         if not cell.strip():
             return []
-        if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):
+        if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):  # most cells
             return [cell]
-        path = attempt(self._find, cell)
-        if not isinstance(path, MediaError) and not os.path.isfile(path[0]) and (held := children(path[0])):
-            names: list[str | bytes] = [f"{cell.rstrip('/')}/{name}" for name in sorted(held.files) if not name.startswith(".")]
-            names = [n for n in names if not children(self._find(str(n))[0])] if len(names) <= self.caps.files else names
-            if not names:
-                raise MediaError("an empty folder", shown(cell), "replace the folder")
-            return names
-        if cell.lstrip().startswith("["):
-            with contextlib.suppress(ValueError, RecursionError):
-                return self.files(json.loads(cell))
-        if isinstance(path, MediaError) and separator and separator in cell:
-            return [name.strip() for name in cell.split(separator) if name.strip()]
-        return [cell]
+        found = attempt(self._find, cell)
+        if isinstance(found, MediaError):
+            if cell.lstrip().startswith("["):
+                with contextlib.suppress(ValueError, RecursionError):
+                    return self.files(json.loads(cell))
+            return [name.strip() for name in cell.split(separator) if name.strip()] if separator and separator in cell else [cell]
+        held = {} if os.path.isfile(found[0]) else children(found[0])
+        names = sorted({f"{cell.rstrip('/')}/{name}" for alike in held.values() for name in alike if not name.startswith(".")})
+        if len(names) <= self.caps.files:
+            names = [name for name in names if not children(self._find(name)[0])]
+        if held and not names:
+            raise MediaError("an empty folder", shown(cell), "replace the folder")
+        return [*names] if held else [cell]
 
     def _find(self, name: str) -> tuple[str, list[str]]:
         """The real path, and how it was spelled if not as it stands: the literal name first, then Windows separators read as such, then
@@ -200,27 +191,27 @@ class Media:
                 elif exists(path):
                     return path, how
         for path in paths if where == "no such file" else ():
-            folder, last = os.path.split(path)
-            for held in (children(near) for near in self._near(folder)):
-                fits = (held.whole.get(folded(last)) or held.stem.get(folded(last), [])) if held else []
-                real = os.path.realpath(os.path.join(held.folder, fits[0])) if held and len(fits) == 1 else ""
-                if real and self._allowed(real) and exists(real):
-                    return real, [*how, "another case or no extension"]
-                if held and (fits := fits or held.stem.get(folded(os.path.splitext(last)[0]), [])):
-                    do = f"did you mean {' or '.join(fits[:3])}?"
+            alike = self._alike(path)
+            if len(alike) == 1 and exists(alike[0]):
+                return alike[0], [*how, "another case or no extension"]
+            if alike := alike or self._alike(os.path.splitext(path)[0]):
+                do = f"did you mean {' or '.join(map(os.path.basename, alike[:3]))}?"
         raise MediaError(where, shown(name), do)
+
+    def _alike(self, path: str) -> list[str]:
+        """The paths inside the roots that differ from this one only in case, else only in that and in an extension more."""
+        if not self._allowed(path) or exists(path):
+            return [path] if self._allowed(path) else []
+        folder, last = os.path.split(path)
+        found: list[str] = []
+        for near in self._alike(folder):
+            names = children(near).get(folded(last), [])
+            names = [name for name in names if folded(name) == folded(last)] or names
+            found += [os.path.realpath(os.path.join(near, name)) for name in names]
+        return [path for path in found if self._allowed(path)]
 
     def _allowed(self, path: str) -> bool:
         return any(Path(path).is_relative_to(root) for root in self.roots)
-
-    def _near(self, folder: str) -> list[str]:
-        """The folders inside the roots that differ from this one only in case."""
-        if not self._allowed(folder) or exists(folder):
-            return [folder] if self._allowed(folder) else []
-        above, last = os.path.split(folder)
-        held = [(near, found) for near in self._near(above) if (found := children(near))]
-        real = [os.path.realpath(os.path.join(near, name)) for near, found in held for name in found.whole.get(folded(last), [])]
-        return [path for path in real if self._allowed(path)]
 
     def _checked(self, file: io.BufferedIOBase, size: int, cell: Cell) -> io.BufferedIOBase:
         problem: tuple[str, str] | None
@@ -251,19 +242,18 @@ def kind_of(start: bytes) -> str:
 
 def embedded(cell: str) -> bytes | None:
     """The bytes that a data: URI or the base64 text of a picture spells; None for other text. Raises MediaError."""
-    try:
-        if cell[:5].lower() == "data:":
-            head, _, body = cell.partition(",")
-            content = unquote_to_bytes(body)
+    if cell[:5].lower() == "data:":
+        head, _, body = cell.partition(",")
+        content = unquote_to_bytes(body)
+        try:
             return base64.b64decode(content, validate=True) if head.lower().endswith(";base64") else content
-        if not BASE64.fullmatch(cell):
-            return None
-        content = base64.b64decode(cell.translate(str.maketrans("-_", "+/")))
-    except binascii.Error as e:
-        if cell[:5].lower() == "data:":
+        except binascii.Error as e:
             raise MediaError(f"a damaged data: URI: {e}", shown(cell)) from e
-        return None
-    return content if kind_of(content) else None
+    if BASE64.fullmatch(cell):
+        with contextlib.suppress(binascii.Error):
+            content = base64.b64decode(cell.translate(str.maketrans("-_", "+/")))
+            return content if kind_of(content) else None
+    return None
 
 
 def folded(name: str) -> str:
@@ -306,25 +296,22 @@ def exists(path: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def names_in(folder: str, as_it_is: Stamp) -> Names | None:  # noqa: ARG001
-    """Of a folder, on the disk or in an archive."""
-    at = None if os.path.isdir(folder) else member_of(folder)
+def names_in(folder: str, at: tuple[Archive, str] | None, as_it_is: Stamp) -> dict[str, list[str]]:  # noqa: ARG001
+    """The same, kept. `at`: the place, if it is in an archive."""
+    found: dict[str, list[str]] = {}
+    for name in at[0].folders.get(at[1], ()) if at else os.listdir(folder):
+        for spelled in {folded(name), folded(os.path.splitext(name)[0])}:
+            found.setdefault(spelled, []).append(name)
+    return found
+
+
+def children(folder: str) -> dict[str, list[str]]:
+    """Of a folder, on the disk or in an archive: the names in it by their spelling without case, with and without extension."""
     try:
-        held = list(at[0].folders.get(at[1], ())) if at else os.listdir(folder)
+        at = None if os.path.isdir(folder) else member_of(folder)
+        return names_in(folder, at, stamp(at[0].path if at else folder))
     except OSError:
-        return None
-    whole: dict[str, list[str]] = {}
-    stem: dict[str, list[str]] = {}
-    for name in held:
-        whole.setdefault(folded(name), []).append(name)
-        stem.setdefault(folded(os.path.splitext(name)[0]), []).append(name)
-    return Names(folder, tuple(held), whole, stem) if held else None
-
-
-def children(folder: str) -> Names | None:
-    """What a folder, on the disk or in an archive, holds; None for files and empty ones."""
-    outer = folder if os.path.lexists(folder) or not (at := member_of(folder)) else at[0].path
-    return names_in(folder, stamp(outer)) if os.path.exists(outer) else None
+        return {}
 
 
 def encoded(cell: Any) -> Any:

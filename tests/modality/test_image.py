@@ -278,8 +278,10 @@ def test_films_are_rescaled_windowed_and_never_negative() -> None:
 
 def test_damaged_or_huge_films_and_no_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:
     junk = bytes(128) + b"DICM" + b"junk" * 50
-    with pytest.raises(MediaError, match="DICOM"):
-        opened(junk).load()
+    whole = film(np.zeros((16, 16), np.uint8))
+    for bad in (junk, *(whole[:end] for end in range(132, len(whole) - 200))):
+        with pytest.raises(MediaError, match=r"damaged.*DICOM"):
+            opened(bad).load()
     with pytest.raises(MediaError, match=r"256 pixels|16 × 16 pixels"):
         opened(film(np.zeros((16, 16), np.uint8)), Media((), Caps(pixels=255)))
     monkeypatch.setattr(module, "find_spec", lambda name: None)

@@ -87,7 +87,10 @@ def test_roles_use_ignore_and_modality() -> None:
     assert {n: (r.modality, r.reason) for n, r in forced.items()} == dict.fromkeys("ab", ("", "")) | {
         "a": ("category", "asked for by --modality"), "b": ("text", "asked for by --modality")
     }  # fmt: skip
+    whole_group = Job(use=("a", "b", "y"), input={"g": "*"}, modality={"g": "category", "b": "text"})
+    assert kinds(columns, whole_group) == {"a": "category", "b": "text", "y": "category"}
     for wrong, said in (
+        (Job(modality={"table": "text"}), "column 'table'"),
         (Job(use=("aa",)), "did you mean 'a'"), (Job(ignore=("grop",)), "did you mean 'group'"), (Job(modality={"bb": "text"}), "'b'"),
         (Job(modality={"a": "imagee"}), "did you mean 'image'"), (Job(use=("y",), target=("y",)), "column to learn from"),
     ):  # fmt: skip

@@ -131,10 +131,7 @@ def test_every_container_gives_the_same_readings_and_values() -> None:
     for name, source in frames().items():
         table = read_table(source)
         got = readings(table, Job(target=("y",)), Media(()))[0]
-        parsed = {
-            c: [part.tolist() for part in map(pa.array, r.parse(table.column(c)))] if False else r.parse(table.column(c))
-            for c, r in got.items()
-        }
+        parsed = {c: r.parse(table.column(c)) for c, r in got.items()}
         options = {c: {k: v for k, v in r.options.items() if k != "spelled" or v} for c, r in got.items()}
         kinds = {c: r.modality for c, r in got.items()}
         made[name] = repr((kinds, options, {c: (v.to_pylist(), s.tolist()) for c, (v, s) in parsed.items()}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -61,8 +61,10 @@ MODALITIES: dict[str, Modality] = {
 def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], list[str]]:
     """How each input column is read, and what to tell the user of columns left out. Raises ConfigError."""
     roles = job.roles
-    for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in ("table", "columns", *job.input))):
+    for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in job.input)):
         table.column(name)
+    of_groups = {n: job.modality[g] for g in job.input if g in job.modality for n in matching(job.input[g], table.data.column_names)}
+    job = replace(job, modality=of_groups | job.modality)
     for kind in job.modality.values():
         asked(kind)
     found: dict[str, Reading] = {}
@@ -120,22 +122,18 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
             guess = modality.recognise(column, media)
         if guess is None:
             known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
-            return Guess.of(1.0, kind, reason, known | options)
+            return Guess(1.0, Reading("", kind, known | options, reason))
         read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
         return guess._replace(reading=read)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
     best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
-    plain = max(guesses, key=lambda g: (family(g.reading) == "plain", g.score))
-    if (
-        family(best.reading) == "media"
-        and plain.reading.modality in SETTABLE
-        and plain.score == 1
-        and not any(map(media.literal, [*texts][:100]))
-    ):
-        told = f"its {plain.reading.modality}s are names of files too, without extension: --modality COL={best.reading.modality} opens them"
-        best = plain._replace(notes=(*plain.notes, told))
+    measure = next((g for g in guesses if g.reading.modality in SETTABLE), None)
+    if measure and family(best.reading) == "media" and not any(map(media.literal, [*texts][:100])):
+        kind, other = measure.reading.modality, best.reading.modality
+        told = f"its {kind}s are names of files too, without extension: --modality COL={other} opens them"
+        best = measure._replace(notes=(*measure.notes, told))
     low, high = best.reading.range
     if best.reading.modality == "number" and high - low <= 1e-12 * max(abs(low), abs(high)) < np.inf:
         return f"every cell is {low}, give or take less than a millionth of a millionth of it"
@@ -156,6 +154,12 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
     return best
 
 
+def matching(pattern: str, columns: Collection[str]) -> list[str]:
+    """The column of just that name, else those that the pattern fits, `*` being a wildcard."""
+    wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
+    return [pattern] if pattern in columns else [name for name in columns if wild.fullmatch(name)]
+
+
 def family(reading: Reading) -> str:
     """Of its modality."""
     return registered("modalities", MODALITIES, reading.modality).family
@@ -167,8 +171,7 @@ def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:
     rest = [n for n in readings if n not in {i.name for i in found}]
     spare = next(n for n in ("table", "columns", "plain columns") if n not in {i.name for i in found} | set(job.input))
     for name, pattern in {**job.input, **({spare: "*"} if rest else {})}.items():
-        wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
-        group = tuple(n for n in rest if (n == pattern if pattern in readings else wild.fullmatch(n)))
+        group = tuple(n for n in matching(pattern, readings) if n in rest)
         if name in {i.name for i in found}:
             raise ConfigError("a name for a group that no input has", f"--input {name}={pattern}", "choose another")
         if name in job.input and not group:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import io
 import struct
+import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from typing import ClassVar, Literal, TypeVar, cast
@@ -17,7 +19,7 @@ from typing import ClassVar, Literal, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 from PIL import Image as Pillow
-from PIL import ImageChops, ImageOps, features
+from PIL import ImageChops, ImageOps, UnidentifiedImageError, features
 
 from xmodal.errors import ConfigError, MediaError
 from xmodal.media import Cell, Media, attempt, kind_of, shown
@@ -27,9 +29,8 @@ T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".dcm")
-# All that Pillow's decoders are known to raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, RuntimeError, struct.error, zlib.error)
-FILM_DAMAGE = (*DAMAGE, AttributeError)  # pydicom's, besides its own
+# All that Pillow's decoders, and pydicom, are known to raise on damaged files.
+DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, RuntimeError, AttributeError, struct.error, zlib.error)
 INSTALL = {"DICOM": "run: pip install 'xmodal[dicom]', or convert it to PNG", "HEIC": "convert to JPEG or PNG, or pip install pillow-heif"}
 SAMPLE = 100  # cells whose headers decide what a column is
 TURN, BITS, WHITE_IS_ZERO = 0x0112, 258, 262  # tags of EXIF and TIFF
@@ -41,9 +42,29 @@ class Picture:
     def __init__(self, data: bytes, cap: int, name: str) -> None:
         self.data, self.name, self.kind = data, name, kind_of(data)
         self._loaded: dict[int | None, np.ndarray] = {}
-        width, height = self._header() if self.kind == "DICOM" else self._open().size
+        with self._damage():
+            width, height = self._header() if self.kind == "DICOM" else self._open().size
         if width * height > cap:
             raise MediaError(f"{width:,} × {height:,} pixels, more than {cap:,}", name, "make it smaller")
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        """What a decoder raises in it becomes a MediaError."""
+        film = sys.modules.get("pydicom.errors")
+        unread = (UnidentifiedImageError, *((film.BytesLengthException, film.InvalidDicomError) if film else ()))
+        with warnings.catch_warnings(action="ignore"):
+            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+            try:
+                yield
+            except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as e:
+                raise MediaError("too many pixels", self.name) from e
+            except MemoryError as e:
+                raise MediaError("needs too much memory", self.name, "make it smaller") from e
+            except unread as e:
+                damaged = f"damaged or unknown {self.kind}" if self.kind else f"not a picture of kind {', '.join(FORMATS)}"
+                raise MediaError(damaged, self.name, "replace the file") from e
+            except DAMAGE as e:
+                raise MediaError(f"damaged {self.kind}: {e}", self.name, "replace the file") from e
 
     def _open(self) -> Pillow.Image:
         kinds = FORMATS
@@ -53,14 +74,7 @@ class Picture:
         elif self.kind and self.kind not in FORMATS:
             got = f"{self.kind}: not a picture of kind {', '.join(FORMATS)}"
             raise MediaError(got, self.name, INSTALL.get(self.kind, "convert to JPEG or PNG"))
-        with warnings.catch_warnings(action="error", category=Pillow.DecompressionBombWarning):
-            try:
-                return Pillow.open(io.BytesIO(self.data), formats=kinds)
-            except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as e:
-                raise MediaError("too many pixels", self.name) from e
-            except (*DAMAGE, MemoryError) as e:
-                damaged = f"damaged or unknown {self.kind}" if self.kind else f"not a picture of kind {', '.join(FORMATS)}"
-                raise MediaError(damaged, self.name, "replace the file") from e
+        return Pillow.open(io.BytesIO(self.data), formats=kinds)
 
     @cached_property
     def digest(self) -> str:
@@ -70,26 +84,20 @@ class Picture:
     def load(self, size: int | None = None) -> np.ndarray:
         """uint8 [H, W, 3], upright; with `size` stretched to [size, size, 3]. Raises MediaError if damaged."""
         if size not in self._loaded:
-            try:
+            with self._damage():
                 image = self._film() if self.kind == "DICOM" else self._still(size)
                 if size and image.size != (size, size):
                     image = image.resize((size, size), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
-            except MemoryError as e:
-                raise MediaError("needs too much memory", self.name, "make it smaller") from e
-            except DAMAGE as e:
-                raise MediaError(f"damaged picture: {e}", self.name, "replace the file") from e
-            self._loaded[size] = np.asarray(image)
+                self._loaded[size] = np.asarray(image)
         return self._loaded[size]
 
     def facts(self) -> list[str]:
         """For counts: its format, whether it moves, whether it is turned upright."""
         if self.kind == "DICOM":
             return [self.kind]
-        image = self._open()
-        try:
+        image, told = self._open(), dict[str, bool]()
+        with contextlib.suppress(MediaError), self._damage():
             told = {"moving": getattr(image, "is_animated", False), "turned upright": image.getexif().get(TURN, 1) not in (0, 1)}
-        except DAMAGE:
-            told = {}
         return [str(image.format), *(name for name, true in told.items() if true)]
 
     def _still(self, size: int | None) -> Pillow.Image:
@@ -108,14 +116,9 @@ class Picture:
         if not find_spec("pydicom"):
             raise MediaError("DICOM, which needs a package", self.name, INSTALL["DICOM"])
         from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
 
-        with warnings.catch_warnings(action="ignore"):
-            try:
-                head = dcmread(io.BytesIO(self.data), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-                return int(head.Columns), int(head.Rows)
-            except (*FILM_DAMAGE, InvalidDicomError) as e:
-                raise MediaError(f"damaged DICOM: {e}", self.name, "replace the file") from e
+        head = dcmread(io.BytesIO(self.data), stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        return int(head.Columns), int(head.Rows)
 
     def _film(self) -> Pillow.Image:
         """The first frame of a DICOM: rescaled, then by its window, else by the range of its stored bits; MONOCHROME1 inverted. Nothing
@@ -123,25 +126,21 @@ class Picture:
         from pydicom import dcmread
         from pydicom.pixels import pixel_array
 
-        with warnings.catch_warnings(action="ignore"):
-            try:
-                film = dcmread(io.BytesIO(self.data))
-                pixels = pixel_array(film, index=0)
-                if film.PhotometricInterpretation == "PALETTE COLOR" or (pixels.ndim == 3 and pixels.itemsize > 1):
-                    raise ValueError("colours of a palette, or of more than 8 bits, are not read")
-                if pixels.ndim == 3:
-                    return Pillow.fromarray(pixels.astype(np.uint8))
-                slope, intercept = (float(film.get(name, usual)) for name, usual in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
-                low = -(2 ** (film.BitsStored - 1)) if film.PixelRepresentation else 0
-                ends = [slope * end + intercept for end in (low, low + 2**film.BitsStored - 1)]
-                if "WindowCenter" in film and "WindowWidth" in film:  # may each hold several: the first
-                    centre, width = (float(np.ravel(film[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-                    ends = [centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2]
-                share = ((pixels * slope + intercept - min(ends)) / max(max(ends) - min(ends), 1e-9)).clip(0, 1)
-                share = 1 - share if film.PhotometricInterpretation == "MONOCHROME1" else share
-                return Pillow.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
-            except FILM_DAMAGE as e:
-                raise ValueError(f"DICOM: {e}") from e
+        film = dcmread(io.BytesIO(self.data))
+        pixels = pixel_array(film, index=0)
+        if film.PhotometricInterpretation == "PALETTE COLOR" or (pixels.ndim == 3 and pixels.itemsize > 1):
+            raise ValueError("colours of a palette, or of more than 8 bits, are not read")
+        if pixels.ndim == 3:
+            return Pillow.fromarray(pixels.astype(np.uint8))
+        slope, intercept = (float(film.get(name, usual)) for name, usual in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+        low = -(2 ** (film.BitsStored - 1)) if film.PixelRepresentation else 0
+        ends = [slope * end + intercept for end in (low, low + 2**film.BitsStored - 1)]
+        if "WindowCenter" in film and "WindowWidth" in film:  # may each hold several: the first
+            centre, width = (float(np.ravel(film[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+            ends = [centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2]
+        share = ((pixels * slope + intercept - min(ends)) / max(max(ends) - min(ends), 1e-9)).clip(0, 1)
+        share = 1 - share if film.PhotometricInterpretation == "MONOCHROME1" else share
+        return Pillow.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
 
 
 def rgb(image: Pillow.Image, top: int = 0, negative: bool = False) -> Pillow.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.table import GAPS, Guess, distinct, text_of
+from xmodal.table import GAPS, Guess, Reading, distinct, text_of
 from xmodal.table.reading import DATE, MEASURES, SIGNS, TRUTH
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
@@ -45,55 +46,48 @@ class Measure:
     def read(self, column: pa.ChunkedArray, given: Mapping[str, Json] | None = None) -> Guess | None:
         """The reading that fits most values, whose share is the score. `given`: options that are not to be found."""
         cells, row = distinct(column)
-        rows = np.bincount(row, minlength=len(cells)).tolist()
         wanted: Any = (given or {}).get("gaps", list(GAPS))
-        words: Counter[str] = Counter()
-        gaps: Counter[str] = Counter()
-        typed: dict[Any, int] = {}
-        strange = 0
-        for cell, n in zip(cells[:-1], rows[:-1], strict=True):
+        seen, gaps, strange = Counter[Any](), Counter[str](), 0
+        for cell, n in zip(cells[:-1], np.bincount(row, minlength=len(cells)).tolist()[:-1], strict=True):
             text = cell.strip() if isinstance(cell, str) else cell
             if (text if isinstance(text, str) else str(text_of(text))).lower() in wanted or text == "":
-                gaps.update({str(text): n} if text != "" else {})
-            elif isinstance(text, str):
-                words[text] += n
-            elif self.typed(text):
-                typed[text] = n
+                gaps[str(text)] += n
+            elif isinstance(text, str) or self.typed(text):
+                seen[text] += n
             else:
                 strange += 1
+        del gaps[""]
+        words = [cell for cell in seen if isinstance(cell, str)]
         likely = sum(LIKELY[self.kind].fullmatch(t) is not None for t in words)  # prose is spared the trials
         if given is None and (likely < MOSTLY * len(words) or (self.kind == "number" and any(map(PADDED.fullmatch, words)))):
             return None
-        options, values, notes = self.form(list(words), given or {})
-        fitting = {t: v for t, v in values.items() if v is not None}
-        looks = len(fitting) if self.kind == "number" else sum(bool(DATE.fullmatch(t)) for t in words)
-        total = len(words) + len(typed) + strange
-        if not len(fitting) + len(typed) or 2 * len(fitting) < looks:
+        options, values, notes = self.form(words, given or {})
+        fitting = {cell: v for cell, v in values.items() if v is not None}
+        fitting |= {cell: MEASURES[self.kind](cell, {}) for cell in seen if not isinstance(cell, str)}
+        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(DATE.fullmatch(c)) for c in seen)
+        if not fitting or 2 * len(fitting) < looks:
             return None
-        counts = Counter({v: words[t] for t, v in fitting.items()})
-        for cell, n in typed.items():
-            counts[MEASURES[self.kind](cell, {})] += n
-        found = np.array(sorted(v for v in counts if np.isfinite(v)))
+        counts = Counter[float]()
+        for cell, v in fitting.items():
+            counts[v] += seen[cell]
+        found = np.array(sorted(filter(math.isfinite, counts)))
         if len(found):
             options["range"] = [float(found[0]), float(found[-1])]
         if self.kind == "date":
-            zones: Counter[bool] = Counter()
-            for cell, n in [*words.items(), *typed.items()]:
-                when = DATE.fullmatch(cell) if isinstance(cell, str) else None
-                zones[bool(when["zone"] if when else getattr(cell, "tzinfo", None))] += n
-            notes += [f"{zones[False]} of {zones.total()} times have no zone: they are read as UTC"] if len(zones) > 1 else []
-        names = fitting | {str(text_of(c)): MEASURES[self.kind](c, {}) for c in typed if len(found) > 3}
+            naive = sum(seen[cell] for cell in fitting if not zone(cell))
+            notes += [f"{naive} of {counts.total()} times have no zone: they are read as UTC"] if 0 < naive < counts.total() else []
         for end in (found[:2], found[::-1][:2]) if len(found) > 3 else ():
             if end[0] in SENTINELS[self.kind] and abs(end[0] - end[1]) > np.ptp(found[found != end[0]]):
-                name = next(t for t, v in names.items() if v == end[0])
-                notes.append(f"{name!r} in {counts[end[0]]} cells lies far from all others and is read as a value; "
-                             f"--modality COL={self.kind}:gaps={name} reads it as a gap")  # fmt: skip
-        quantity = "; each once: taken for a quantity, not an id" if sum(counts.values()) == len(row) == len(counts) else ""
+                names = [c if isinstance(c, str) else str(text_of(c)) for c, v in fitting.items() if v == end[0]]
+                notes.append(f"{names[0]!r} in {counts[end[0]]} cells lies far from all others and is read as a value; "
+                             f"--modality COL={self.kind}:gaps={'|'.join(names)} reads it as a gap")  # fmt: skip
+        quantity = "; each once: taken for a quantity, not an id" if counts.total() == len(row) == len(counts) else ""
         how = "".join(f"; {AGAIN[k].format(v)}" for k, v in options.items() if k in AGAIN and v and (k, v) != ("decimal", "."))
         taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
         keep = f" (--modality COL={self.kind}:gaps= takes none)" if gaps else ""
-        reason = f"{len(fitting) + len(typed)} distinct {self.kind}s{how}{quantity}{taken}{keep}{''.join(f'; {n}' for n in notes)}"
-        return Guess.of((looks + len(typed)) / total, self.kind, reason, {"gaps": wanted, **options}, tuple(notes))
+        reason = f"{len(fitting)} distinct {self.kind}s{how}{quantity}{taken}{keep}{''.join(f'; {n}' for n in notes)}"
+        reading = Reading("", self.kind, {"gaps": wanted, **options}, reason)
+        return Guess(looks / (len(seen) + strange), reading, tuple(notes))
 
     def typed(self, cell: Any) -> bool:
         """Whether a cell that isn't text is one; a truth value isn't."""
@@ -104,7 +98,7 @@ class Measure:
         forms: list[dict[str, Json]] = [{"order": order} for order in ("day", "month")]
         if self.kind == "number":
             marks = {*"".join(texts).translate(SIGNS)}
-            unit = next((u for u in marks if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
+            unit = next((u for u in sorted(marks) if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
             styles = [s for s in STYLES if s == STYLES[0] or "decimal" in given or (marks >= {*s[1]} and (s[0] == "." or marks & {*s}))]
             forms = [{"decimal": d, "thousands": t, "unit": unit} for d, t in styles]
         forms = [f for f in forms if all(f[k] == v for k, v in given.items() if k in f)] or [dict(given)]
@@ -122,13 +116,19 @@ class Measure:
                 options, values, fits, notes = form, other, count, []
             elif count == fits == len(texts) and not notes and not given.keys() & form.keys():
                 key = "order" if self.kind == "date" else "decimal"
-                name = next((t for t in texts if other[t] != values[t]), None)
-                one, two = (options[key], form[key]) if self.kind == "date" or name is None else (values[name], other[name])
-                note = f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
-                notes = [] if name is None else [f"{note}--modality COL={self.kind}:{key}={form[key]} reads it otherwise"]
+                for name in [t for t in texts if other[t] != values[t]][:1]:
+                    one, two = (options[key], form[key]) if self.kind == "date" else (values[name], other[name])
+                    notes.append(f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
+                                 f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise")  # fmt: skip
         if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
             options = {}
         return dict(options), values, notes
+
+
+def zone(cell: str | datetime.date) -> object:
+    """Of a date, if it has one."""
+    when = DATE.fullmatch(cell) if isinstance(cell, str) else None
+    return when["zone"] if when else getattr(cell, "tzinfo", None)
 
 
 def value(kind: str, text: str, options: Mapping[str, Any]) -> float | None:

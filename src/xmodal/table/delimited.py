@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +40,7 @@ PLAUSIBLE = 0.25
 
 def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa.Table, list[str]]:
     """Every column as text, so that types come from the Reading alone; and what to tell the user. Raises TableError."""
+    import pyarrow.compute as pc
     from pyarrow import csv as arrow
 
     text = utf8(content, encoding, path)
@@ -47,8 +50,6 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
     names = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=separator.decode()), [])
     if not names:
         raise TableError("a header line with the column names", f"none in {path}", "add one")
-    if len(set(filter(str.strip, names))) < len([n for n in names if n.strip()]):
-        return pa.table([[]] * len(names), names=names), []  # refused by Table
     places = [str(i) for i in range(len(names))]
     convert = arrow.ConvertOptions(column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False)
     parse = arrow.ParseOptions(delimiter=separator.decode(), newlines_in_values=True, ignore_empty_lines=len(names) > 1)
@@ -61,21 +62,11 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
         data = attempt(BLOCK, True)
     except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
         data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
-    return without_headers(data, names, path)
-
-
-def without_headers(data: pa.Table, names: list[str], path: Path) -> tuple[pa.Table, list[str]]:
-    """Tables written one below the other repeat their header: it is no row. In one column it may be a cell."""
-    import pyarrow.compute as pc
-
-    again = pc.equal(data.column(0), names[0])
-    for column, name in zip(data.columns[1:], names[1:], strict=True):
-        again = pc.and_(again, pc.equal(column, name)) if pc.any(again).as_py() else again
+    # Tables written one below the other repeat their header: it is no row. In one column it may be a cell.
+    again = reduce(pc.and_, map(pc.equal, data.columns, names))
     count = pc.sum(again).as_py() if len(names) > 1 else 0
-    data = data.rename_columns(names)
-    if not count:
-        return data, []
-    return data.filter(pc.invert(again)), [f"{count} lines of {path} repeat its header: they are no rows"]
+    notes = [f"{count} lines of {path} repeat its header: they are no rows"] if count else []
+    return (data.filter(pc.invert(again)) if count else data).rename_columns(names), notes
 
 
 def separator_of(text: bytes) -> bytes:
@@ -111,8 +102,10 @@ def quoted(text: bytes, separator: bytes, path: Path) -> bytes:
 def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
     """The text as UTF-8: by its mark, else UTF-8, else `encoding`, else GB18030 where that reads as Chinese. Raises TableError."""
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
-    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content and decoded(content, "utf-8") is not None:
-        return content
+    if not marked and (encoding is None or not content.isascii()) and b"\0" not in content:
+        with contextlib.suppress(UnicodeDecodeError):
+            content.decode()
+            return content
     fits: Mapping[str, float] = {} if marked or encoding else fitting(content)
     name = marked or encoding or ("gb18030" if chinese(content, fits) else None)
     if name is None:
@@ -127,21 +120,14 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
         raise TableError(f"text in {name}", f"{e} in {path}", "give another --encoding") from e
 
 
-def decoded(content: bytes, name: str) -> str | None:
-    """None if this isn't the encoding."""
-    try:
-        return content.decode(name)
-    except UnicodeDecodeError:
-        return None
-
-
 def fitting(content: bytes) -> dict[str, float]:
     """The encodings of which much of what isn't ASCII would be the letters that their texts are made of: how much."""
     fits = {}
     for name, letters in LETTERS.items():
-        text = decoded(content, name) if name.startswith("utf") == (b"\0" in content) else None
-        strange = sum(c > "\x7f" or name.startswith("utf") for c in text or "")
-        fits[name] = sum(map(len, re.findall(letters, text or ""))) / max(strange, 1)
+        text = content.decode(name, "replace") if name.startswith("utf") == (b"\0" in content) else "\ufffd"
+        if "\ufffd" not in text:
+            strange = sum(c > "\x7f" or name.startswith("utf") for c in text)
+            fits[name] = sum(map(len, re.findall(letters, text))) / max(strange, 1)
     return {name: fit for name, fit in fits.items() if fit >= PLAUSIBLE}
 
 

@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -28,7 +28,8 @@ from xmodal.job import Json, State
 from xmodal.media import encoded
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
-PART = 20_000  # rows whose cells are Python's objects at once
+PART = 20_000  # rows whose cells are Python's objects at once: not all of a long column
+VALUES = {"number": pa.float64(), "date": pa.float64(), "category": pa.string(), "text": pa.string()}
 SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
 DATE = re.compile(
     r"(?:(?P<y>[0-9]{4})(?P<s>[-/.])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
@@ -73,18 +74,7 @@ def text_of(cell: Any) -> str | None:
 
 def canonical(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as canonical text; null where there is none."""
-    return pa.chunked_array([text_at(part) for part in parts_of(values)] or [pa.nulls(0, pa.string())])
-
-
-def text_at(values: pa.ChunkedArray) -> pa.Array:
-    """Of some rows."""
-    cells, row = distinct(values)
-    return pa.array([text_of(c) for c in cells], pa.string()).take(pa.array(row))
-
-
-def parts_of(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
-    """PART rows at a time, so that not all cells of a long column are Python's objects at once."""
-    return (values.slice(start, PART) for start in range(0, len(values), PART))
+    return Reading("", "text").parse(values)[0]
 
 
 def distinct(values: pa.ChunkedArray) -> tuple[list[Any], np.ndarray]:
@@ -176,14 +166,14 @@ def spelled(count: Mapping[str, int], keep: bool = False) -> dict[str, Json]:
 
 def spaced(count: Mapping[str, int]) -> list[str]:
     """What to say of names that differ by the spaces around them, and of names that would be gaps in a column of numbers."""
-    twice = [t for t, n in Counter(t.strip() for t in count).items() if n > 1]
-    pair = sorted(t for t in count if twice and t.strip() == twice[0])
-    words = {t: n for t, n in count.items() if t.strip().lower() in GAPS}
-    tokens = ", ".join(f"{t!r} ({n} cells)" for t, n in words.items())
-    told = [f"{pair[0]!r} and {pair[1]!r} both occur and are one: spaces around a name do not count"] if twice else []
-    return told + (
-        [f"{tokens} is read as a name, not as a gap; --modality COL=category:gaps={'|'.join(words)} makes it one"] if words else []
-    )
+    told = []
+    if twice := [t for t, n in Counter(t.strip() for t in count).items() if n > 1]:
+        one, two, *_ = sorted(t for t in count if t.strip() == twice[0])
+        told.append(f"{one!r} and {two!r} both occur and are one: spaces around a name do not count")
+    if words := [t for t in count if t.strip().lower() in GAPS]:
+        tokens = ", ".join(f"{t!r} ({count[t]} cells)" for t in words)
+        told.append(f"{tokens} is read as a name, not as a gap; --modality COL=category:gaps={'|'.join(words)} makes it one")
+    return told
 
 
 @dataclass(frozen=True)
@@ -205,11 +195,11 @@ class Reading:
     def cell(self, cell: Any) -> tuple[Any, State]:
         """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
         for a gap, BROKEN for other words and for infinities."""
-        cell = checked(cell, self.column, self.modality not in ("category", "text", *MEASURES))
-        measure = MEASURES.get(self.modality)
-        words = self.modality in ("category", "text")
-        cell = text_of(cell.strip() if self.modality == "category" and isinstance(cell, str) else cell) if words else cell
+        cell, measure = checked(cell, self.column, self.modality not in VALUES), MEASURES.get(self.modality)
         text = cell.strip() if isinstance(cell, str) else cell
+        if measure is None and self.modality in VALUES:
+            cell = text_of(text if self.modality == "category" else cell)
+            text = cell and cell.strip()
         gaps: Any = self.options.get("gaps", GAPS if measure else ())
         if text is None or text == "" or (gaps and (text if isinstance(text, str) else str(text_of(text))).lower() in gaps):
             return np.nan if measure else None, State.MISSING
@@ -224,20 +214,14 @@ class Reading:
 
     def parse(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
         """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""
-        parts = [self._parsed(part) for part in parts_of(values)]
-        state_B = np.concatenate([np.zeros(0, np.int8), *(state for _, state in parts)])
-        if self.modality in MEASURES or self.modality in ("category", "text"):
-            values = pa.chunked_array([value for value, _ in parts], pa.float64() if self.modality in MEASURES else pa.string())
-        return values, state_B
-
-    def _parsed(self, values: pa.ChunkedArray) -> tuple[pa.Array | pa.ChunkedArray, np.ndarray]:
-        cells, row = distinct(values)
-        value, state_U = zip(*map(self.cell, cells), strict=True)
-        if self.modality in MEASURES:
-            values = pa.array(np.array(value, float)[row])
-        elif self.modality in ("category", "text"):
-            values = pa.array(value, pa.string()).take(pa.array(row))
-        return values, np.array(state_U, np.int8)[row]
+        kind, parts, states = VALUES.get(self.modality), [], [np.zeros(0, np.int8)]
+        for start in range(0, len(values), PART):
+            cells, row = distinct(values.slice(start, PART))
+            value_U, state_U = zip(*map(self.cell, cells), strict=True)
+            states.append(np.array(state_U, np.int8)[row])
+            if kind:
+                parts.append(pa.array(value_U, kind).take(pa.array(row)))
+        return pa.chunked_array(parts, kind) if kind else values, np.concatenate(states)
 
 
 class Guess(NamedTuple):
@@ -246,8 +230,3 @@ class Guess(NamedTuple):
     score: float
     reading: Reading
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, score: float, modality: str, reason: str, options: dict[str, Json] | None = None, notes: tuple[str, ...] = ()) -> Guess:
-        """Of no column yet."""
-        return cls(score, Reading("", modality, options or {}, reason), notes)

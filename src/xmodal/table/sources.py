@@ -116,9 +116,8 @@ def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
 def boxed(cell: Any) -> dict[str, Any]:
     """One file as Hugging Face's data sets hold it."""
     if isinstance(cell, dict):
-        return {"bytes": cell.get("bytes"), "path": cell.get("path")}
-    path = None if isinstance(cell, bytes) else cell if isinstance(cell, str) else text_of(cell)
-    return {"bytes": cell if isinstance(cell, bytes) else None, "path": path}
+        return cell
+    return {"bytes": cell} if isinstance(cell, bytes) else {"path": cell if isinstance(cell, str) else text_of(cell)}
 
 
 def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
