@@ -105,6 +105,17 @@ def test_moving_pictures_formats_and_refused_ones_are_counted(tmp_path: Path) ->
     assert len(refused) == 1
     assert {k: n for k, n in pic["files"].items() if k not in refused} == {"GIF": 59, "moving": 8}
     assert any("8 pictures move; of each the first frame is used" in line["says"] for line in result["findings"])
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    shown = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "t.csv"), "--target", "y"])
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert shown.exit_code == 0 and ["pic", "GIF", "59"] in lines and ["pic", "moving", "8"] in lines
+    assert any(line[:2] == ["pic", "unreadable:"] and line[-1] == "1" for line in lines)
+
+
+def test_of_many_kinds_of_files_the_most_frequent_are_shown() -> None:
+    shown = list(cli.found_files("pic", {f"damage {i}": 1000 * (13 - i) for i in range(13)}))
+    assert [kind for _, kind, _ in shown] == [*(f"damage {i}" for i in range(10)), "3 kinds more"]
+    assert shown[0] == ("pic", "damage 0", "13,000") and shown[-1][2] == "6,000"
 
 
 @pytest.mark.parametrize("known", [{"item": "a blue ceramic mug of the series"}, {"price": 12.5, "shop": "corner shop", "stars": 4}])

@@ -38,6 +38,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+KINDS = 10  # of files of a column that `inspect` prints; JSON has all
 POSITIONAL, KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 Make = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ASKED = {f.name: f for f in dataclasses.fields(Job) if "help" in f.metadata}
@@ -183,6 +184,15 @@ def show_scores(found: Mapping[str, Any], as_json: bool) -> None:
         lines = [(metric, ranged(value, target["ci95"][metric])) for metric, value in target["metrics"].items()]
         show((f"{name}: {target['n']} rows ({found['part']})", "value [95 %]"), lines)
     return show_verdict(found) if "verdict" in found else None
+
+
+def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
+    kinds = list(counts.items())
+    for kind, count in kinds[:KINDS]:
+        yield column, kind, f"{count:,}"
+    if rest := kinds[KINDS:]:
+        yield column, f"{len(rest):,} kinds more", f"{sum(count for _, count in rest):,}"
 
 
 def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
@@ -356,6 +366,9 @@ def inspect_table(
     else:
         lines = [(c["name"], c["modality"], f"{c['missing']:,}", f"{c['broken']:,}", c["reason"]) for c in found["columns"]]
         show(("column", "read as", "missing", "broken", "because"), lines)
+        files = [line for c in found["columns"] for line in found_files(c["name"], c.get("files", {}))]
+        if files:
+            show(("column", "its files", "count"), files)
         show(("", "check", "finding", "what to do"), [(f["level"], f["check"], f["says"], f["do"]) for f in found["findings"]])
         if found["cost"]:
             typer.echo(

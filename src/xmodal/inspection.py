@@ -4,7 +4,7 @@ and what a fit will cost. Each finding passes, warns or fails, and says what to 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
@@ -81,7 +81,7 @@ def column(ready: Ready, name: str) -> dict[str, Json]:
     shown: dict[str, Json] = {"name": name, "input": one.name, "modality": reading.modality, "options": dict(reading.options)}
     if one.modality not in ("table", "text"):
         kind = cast(MediaModality, registered("modalities", MODALITIES, one.modality))
-        shown["files"] = dict(kind.survey(values, opened.media, reading))
+        shown["files"] = dict(Counter(kind.survey(values, opened.media, reading)).most_common())
     return {**shown, "reason": reading.reason, "distinct": len(encoded_once(values)[0]), **lacks}
 
 
