@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from xmodal.errors import TargetError
+from xmodal.errors import ConfigError, TargetError
 from xmodal.job import Job
 from xmodal.prepare import Opened, open_again, open_new
 from xmodal.table import Table
@@ -92,3 +92,20 @@ def test_scale_of_values_is_no_hindrance(middle: float, deviation: float) -> Non
 def test_a_class_that_is_the_only_one() -> None:
     with pytest.raises(TargetError, match="only 'cat '"):
         Classify("y", ()).fit(opened(["cat ", "cat"] * 9 + ["cat "]).labels)
+
+
+def test_lists_as_a_target_are_labels_and_that_is_said() -> None:
+    opened = open_new(Table(pa.table({"x": [1.0, 2.0, 3.0], "y": [["red"], [], ["red", "blue"]]}), "here"), Job(target=("y",)))
+    assert opened.target.modality == "labels" and opened.labels.to_pylist()[2] == {"blue": True, "red": True}
+    assert any("read as several labels" in note for note in opened.notes)
+
+
+def test_a_target_has_no_other_role() -> None:
+    with pytest.raises(ConfigError, match="no other role; got 'y'"):
+        open_new(Table(pa.table({"x": [1.0, 2.0], "y": ["a", "b"]}), "here"), Job(target=("y",), id=("y",)))
+
+
+def test_a_class_a_row_is_warned_of() -> None:
+    table = Table(pa.table({"x": [float(i) for i in range(30)], "y": [i + 0.25 for i in range(30)]}), "here")
+    notes = open_new(table, Job(target=("y",), kind="classify")).notes
+    assert any("30 classes in 30 rows; --target y=regress" in note for note in notes)

@@ -37,10 +37,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
-Roots = Annotated[
-    list[Path], typer.Option(default_factory=list, show_default=False, metavar="DIR", help="Folder or archive of media. Repeatable.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+KINDS = 10  # of files of a column that `inspect` prints; JSON has all
+POSITIONAL, KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+Make = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ASKED = {f.name: f for f in dataclasses.fields(Job) if "help" in f.metadata}
+AGAIN = ("media_root", "encoding", "sheet")  # of a new table, they may differ from those of the fit
 TYPES: dict[str, Any] = {"str": str | None, "int": int | None, "float": float | None, "bool": bool | None}  # others: a list
 
 
@@ -51,31 +53,43 @@ def option(field: Any) -> inspect.Parameter:
     names = [f"{flag}/--no-{flag[2:]}"] if kind == bool | None else [flag]
     given = typer.Option(*names, show_default=False, metavar=field.metadata["metavar"], help=text)
     default: list[str] | None = [] if kind == list[str] else None
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, given])
+    return inspect.Parameter(field.name, KEYWORD, default=default, annotation=Annotated[kind, given])
 
 
-def learns(command: Callable[..., None]) -> Callable[..., None]:
-    """A command over a table that is learnt from: TABLE, an option for each field of a Job, and a file of them. Where it says
-    `table` and `learner`, it gets what these give."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("table", "learner")]
-    asked = [option(f) for f in dataclasses.fields(Job) if "help" in f.metadata]
-    table = Annotated[Path | None, typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")]
-    config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")]
-    change = Annotated[list[str], typer.Option("--set", show_default=False, metavar="KEY=VALUE", help="Goes before --config.")]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    first = [inspect.Parameter("table", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=table)]
-    last = [inspect.Parameter(n, keyword, default=d, annotation=a) for n, d, a in (("config", None, config), ("settings", [], change))]
-    taken = {p.name for p in own}
+def extended(command: Callable[..., None], first: inspect.Parameter, last: Sequence[inspect.Parameter], make: Make) -> Callable[..., None]:
+    """The command with more parameters, before and after its own. What `make` builds of all values goes to its parameters of these
+    names, which no user sees."""
+    asked = {p.name: p for p in inspect.signature(command, eval_str=True).parameters.values()}
+    own = [p for name, p in asked.items() if name not in ("rows", "learner")]
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        rows, learner = new_learner(given["table"], {n: v for n, v in given.items() if n != "table"})
-        command(table=rows, learner=learner, **{name: given[name] for name in taken})
+        built = make(given)
+        command(**{name: built[name] if name in built else given[name] for name in asked})
 
-    parameters = [*first, *(p.replace(kind=keyword) for p in own), *(p for p in asked if p.name not in taken), *last]
+    parameters = [first, *own, *last]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapped
+
+
+def learns(command: Callable[..., None]) -> Callable[..., None]:
+    """A command over a table that is learnt from: TABLE, an option for each field of a Job, and a file of them. It gets what these
+    give as `rows` and `learner`."""
+    argument = typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")
+    table = inspect.Parameter("table", POSITIONAL, default=None, annotation=Annotated[Path | None, argument])
+    file = typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")
+    change = typer.Option("--set", show_default=False, metavar="KEY=VALUE", help="Goes before --config.")
+    config = inspect.Parameter("config", KEYWORD, default=None, annotation=Annotated[Path | None, file])
+    settings = inspect.Parameter("settings", KEYWORD, default=[], annotation=Annotated[list[str], change])
+    return extended(command, table, [*map(option, ASKED.values()), config, settings], new_learner)
+
+
+def applies(command: Callable[..., None]) -> Callable[..., None]:
+    """A command of a model that was saved: MODEL, and how to read what it is applied to, if otherwise than at its fit. It gets the
+    `learner`."""
+    model = inspect.Parameter("model", POSITIONAL, annotation=ModelFolder)
+    return extended(command, model, [option(ASKED[name]) for name in AGAIN], old_learner)
 
 
 @contextlib.contextmanager
@@ -172,6 +186,15 @@ def show_scores(found: Mapping[str, Any], as_json: bool) -> None:
     return show_verdict(found) if "verdict" in found else None
 
 
+def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
+    kinds = list(counts.items())
+    for kind, count in kinds[:KINDS]:
+        yield column, kind, f"{count:,}"
+    if rest := kinds[KINDS:]:
+        yield column, f"{len(rest):,} kinds more", f"{sum(count for _, count in rest):,}"
+
+
 def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     """NAME=VALUE at the longest known NAME. Usage error without `=`; ConfigError where no known name stands before one."""
     cuts = [i for i, c in enumerate(value) if c == "="]
@@ -183,7 +206,7 @@ def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]:
+def new_learner(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The table, and a learner with the roles that the configuration and the options give to its columns."""
     from xmodal.job import registry
     from xmodal.learner import Learner
@@ -192,8 +215,7 @@ def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]
 
     values = configured(given["config"], given["settings"])
     values |= {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if n in Job.__dataclass_fields__ and v not in (None, [])}
-    values["table"] = str(table) if table else values.get("table")
-    if not values["table"] or not values.get("target"):
+    if not values.get("table") or not values.get("target"):
         raise typer.BadParameter("give TABLE and --target, or a --config that holds both")
     rows = read_table(Path(values["table"]), values.get("encoding"), values.get("sheet"))
     columns, asked = rows.data.column_names, [values["target"]] if isinstance(values["target"], str) else list(values["target"])
@@ -205,7 +227,7 @@ def new_learner(table: Path | None, given: Mapping[str, Any]) -> tuple[Any, Any]
     for name in (n for n in ("input", "modality", "encoder") if isinstance(values.get(n), list)):
         known = {*columns, *values.get("input", ()), "table", "columns", *(registry("modalities", MODALITIES) if name == "encoder" else ())}
         values[name] = dict(divide(name, v, {v.split("=", 1)[0]} if name == "input" else known) for v in values[name])
-    return rows, Learner(**values)
+    return {"rows": rows, "learner": Learner(**values)}
 
 
 def configured(path: Path | None, settings: Sequence[str]) -> dict[str, Any]:
@@ -233,14 +255,14 @@ def configured(path: Path | None, settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def old_learner(model: Path, media_root: Sequence[Path]) -> Any:
-    """A saved learner, its media roots replaced where others are given."""
+def old_learner(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved learner, that reads tables as its fit did where nothing else is given."""
+    from xmodal.job import changed
     from xmodal.learner import Learner
 
-    learner = Learner.load(model)
-    if media_root:
-        learner.job = replace(learner.job, media_root=tuple(str(root) for root in media_root))
-    return learner
+    learner = Learner.load(given["model"])
+    learner.job = changed(learner.job, {name: given[name] for name in AGAIN if given[name]})
+    return {"learner": learner}
 
 
 def row_given(text: str) -> dict[str, Any]:
@@ -281,7 +303,7 @@ def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, 
 @exits()
 @learns
 def fit(
-    table: Any, learner: Any, *, out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
+    rows: Any, learner: Any, *, out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same that was interrupted.")] = False,
 ) -> None:  # fmt: skip
@@ -293,7 +315,7 @@ def fit(
     state = folder.resolve().with_name(f".{folder.resolve().name}.resume")
     try:
         with progress_bar() as progress:
-            learner.fit(table, progress=progress, folder=state, resume=resume)
+            learner.fit(rows, progress=progress, folder=state, resume=resume)
         learner.save(folder, force=force)
     except KeyboardInterrupt:
         typer.echo("the same command with --resume goes on from here", err=True)
@@ -314,12 +336,10 @@ def fit(
 @app.command()
 @exits()
 @learns
-def crossval(
-    table: Any, learner: Any, *, folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False
-) -> None:
+def crossval(rows: Any, learner: Any, *, folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False) -> None:
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
     with progress_bar() as progress:
-        found = learner.crossval(table, folds=folds, progress=progress)
+        found = learner.crossval(rows, folds=folds, progress=progress)
     show_scores(found, as_json)
 
 
@@ -327,7 +347,7 @@ def crossval(
 @exits()
 @learns
 def inspect_table(
-    table: Any, learner: Any, *, as_json: AsJson = False,
+    rows: Any, learner: Any, *, as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as one HTML page.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a check fails.")] = False,
 ) -> None:  # fmt: skip
@@ -337,7 +357,7 @@ def inspect_table(
     from xmodal.report import inspected
 
     with progress_bar() as progress:
-        found: Any = look(learner, table, progress)
+        found: Any = look(learner, rows, progress)
     if html:
         with write_beside(html) as new:
             new.write_text(inspected(found), "utf-8", errors="replace")
@@ -346,6 +366,9 @@ def inspect_table(
     else:
         lines = [(c["name"], c["modality"], f"{c['missing']:,}", f"{c['broken']:,}", c["reason"]) for c in found["columns"]]
         show(("column", "read as", "missing", "broken", "because"), lines)
+        files = [line for c in found["columns"] for line in found_files(c["name"], c.get("files", {}))]
+        if files:
+            show(("column", "its files", "count"), files)
         show(("", "check", "finding", "what to do"), [(f["level"], f["check"], f["says"], f["do"]) for f in found["findings"]])
         if found["cost"]:
             typer.echo(
@@ -358,11 +381,11 @@ def inspect_table(
 @app.command()
 @exits()
 @learns
-def config(table: Any, learner: Any) -> None:
+def config(rows: Any, learner: Any) -> None:
     """Print the complete job that `fit` would run, as TOML: every setting, and how each column is read as a comment."""
     from xmodal.prepare import new_task, open_new
 
-    opened = open_new(table, learner.job)
+    opened = open_new(rows, learner.job)
     typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
     for reading in opened.readings.values():
         typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
@@ -370,12 +393,12 @@ def config(table: Any, learner: Any) -> None:
 
 @app.command()
 @exits()
+@applies
 def evaluate(
-    model: ModelFolder, table: TableFile, *, media_root: Roots, as_json: AsJson = False,
+    learner: Any, table: TableFile, *, as_json: AsJson = False,
     part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None,
 ) -> None:  # fmt: skip
     """Score a model on the labelled rows of TABLE."""
-    learner = old_learner(model, media_root)
     with progress_bar() as progress:
         found = learner.evaluate(table, part, progress=progress)
     show_scores(found, as_json)
@@ -383,10 +406,11 @@ def evaluate(
 
 @app.command()
 @exits()
+@applies
 def predict(
-    model: ModelFolder, *, media_root: Roots,
+    learner: Any,
     table: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="None: a row as JSON on standard input.")] = None,
-    proba: Annotated[bool, typer.Option("--proba", help="Also the probability of every class.")] = False,
+    *, proba: Annotated[bool, typer.Option("--proba", help="Also the probability of every class.")] = False,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also low and high, or the set of classes.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV or Parquet; else standard output.")] = None,
 ) -> None:  # fmt: skip
@@ -403,7 +427,6 @@ def predict(
         raise ConfigError("--out in a folder that is there", str(out), "make the folder first")
     if table is None and (out or sys.stdin.isatty()):
         raise typer.BadParameter("give a table, or one row as JSON on standard input and no --out")
-    learner = old_learner(model, media_root)
     target, classes = learner.model.answer.task.name, learner.classes
     if proba and classes is None:
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
@@ -435,8 +458,9 @@ def predict(
 
 @app.command()
 @exits()
+@applies
 def embed(
-    model: ModelFolder, table: TableFile, *, media_root: Roots,
+    learner: Any, table: TableFile, *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet (beside the id columns) or .npy.")],
 ) -> None:  # fmt: skip
     """Write the deep fusion's joint vector of every row of TABLE, in order."""
@@ -449,7 +473,6 @@ def embed(
 
     if out.suffix not in (".npy", ".parquet"):
         raise ConfigError("--out FILE.npy or FILE.parquet", str(out), "give one of these endings")
-    learner = old_learner(model, media_root)
     rows = read_table(table, learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         x_RD = learner.embed(rows, progress)
@@ -522,7 +545,9 @@ def demo(
 @exits()
 def report(model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where the page goes.")]) -> None:
     """Draw all that `fit` measured as one HTML page, which needs no network and no table."""
-    old_learner(model, ()).write_report(out)
+    from xmodal.learner import Learner
+
+    Learner.load(model).write_report(out)
 
 
 def main() -> None:

@@ -225,7 +225,7 @@ class Learner:
         for labels, and where the fit had too few rows to say."""
         task = self.model.answer.task
         if not np.isfinite(most := task.most_misfit):
-            got = "none: there are none for labels" if task.kind == "multilabel" else "none: too few rows to choose by at fit"
+            got = "none for a multilabel target" if task.kind == "multilabel" else "none: too few rows to choose by at fit"
             raise ConfigError("intervals", got, "leave --intervals out" + (", or fit on more rows" if task.kind != "multilabel" else ""))
         if isinstance(task, Classify):
             return {"set": np.array([";".join(np.array(task.classes)[there]) for there in task.sets(score)], object)}

@@ -175,3 +175,9 @@ def test_real_tables(xmodal_data: Path) -> None:
         got = kinds(data, Job(), Media((xmodal_data / name,)))
         assert {c: got.get(c) for c in columns} == columns
         assert not {"id", "split", "audio", "mnist_source", "source_file", "split_0"} & set(got)
+
+
+def test_reviews_without_spaces_are_text() -> None:
+    reviews = [f"质量很好,非常满意第{i}次" for i in range(60)]
+    found, _ = readings(Table(pa.table({"评论": reviews, "城市": ["北京", "上海", "广州"] * 20}), "here"), Job(), Media(()))
+    assert (found["评论"].modality, found["城市"].modality) == ("text", "category")

@@ -145,3 +145,22 @@ def test_what_is_no_table() -> None:
         with pytest.raises(TableError, match=f"rows as dicts; got {type(wrong).__name__}"):
             read_table(wrong)
     assert isinstance(read_table({"a": [1, 2]}), Table)
+
+
+def test_one_row_as_a_dict_is_a_row_and_a_series_is_no_table() -> None:
+    assert read_table({"x": 0.5, "word": "a"}).data.to_pylist() == [{"x": 0.5, "word": "a"}]
+    assert read_table({"x": [0.5], "word": ("a",)}).data.num_rows == 1
+    with pytest.raises(TableError, match="got Series"):
+        read_table(pd.DataFrame({"x": [1]}).iloc[0])
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"no such file .*nope.csv'; check the path"):
+        read_table(tmp_path / "nope.csv")
+
+
+def test_what_systems_leave_in_a_folder_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("1.png", "Thumbs.db", ".DS_Store", "desktop.ini"):
+        (tmp_path / "a" / name).touch()
+    assert read_table(tmp_path).data.to_pylist() == [{"file": "a/1.png", "label": "a"}]

@@ -69,4 +69,4 @@ def counts(column: pa.ChunkedArray) -> Counter[str]:
 
 def coded(texts: Collection[str]) -> bool:
     """Whether most are codes: one word that holds a digit."""
-    return sum(len(t.split()) == 1 and any(c.isdigit() for c in t) for t in texts) > len(texts) / 2
+    return sum(words_in(t) <= 1 and any(c.isdigit() for c in t) for t in texts) > len(texts) / 2

@@ -70,7 +70,9 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
         return source
     if isinstance(source, (str, Path)):
         return read_folder(Path(source)) if Path(source).is_dir() else read_file(Path(source), encoding, sheet)
-    if hasattr(source, "columns") and hasattr(source, "iloc"):
+    if hasattr(source, "iloc") and not hasattr(source, "columns"):
+        raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
+    if hasattr(source, "iloc"):
         names, columns = [str(c) for c in source.columns], [source.iloc[:, i] for i in range(len(source.columns))]
         return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the frame")
     if hasattr(source, "__arrow_c_stream__"):  # pyarrow, polars and others
@@ -81,7 +83,7 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
         source = [source]  # a row
     if isinstance(source, Mapping):
         return Table(pa.table({str(name): array(values, str(name)) for name, values in source.items()}), "the columns")
-    if not isinstance(source, Iterable) or hasattr(source, "iloc"):
+    if not isinstance(source, Iterable):
         raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
     return Table(of_rows(list(source)), "the rows")
 
