@@ -1,5 +1,5 @@
-"""SIGKILL at seeded random moments of a fit, from extraction to save: `python -m bench.kills [COUNT]`. After each kill the store must be
-whole and the model whole or not there; the next run goes on, and whatever model ends a chain must equal the undisturbed one."""
+"""SIGKILL at seeded random moments of a fit, from extraction to save. After each kill the store must be whole and the model whole or
+not there; the next run goes on, and whatever model ends a chain must equal the undisturbed one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.common import Row, at_least, at_most
 from xmodal import Learner, artefact
 from xmodal.demo import draw
 from xmodal.features import Store
@@ -33,7 +34,7 @@ def weights(model: Path) -> dict[str, bytes]:
     return {str(p.relative_to(model)): p.read_bytes() for p in model.rglob("*.safetensors")}
 
 
-def run(count: int, fresh: bool) -> dict[str, int]:
+def killed(count: int, fresh: bool) -> dict[str, int]:
     """Kill so often. `fresh`: each kill is followed by one undisturbed run; else kills follow each other until a model is there."""
     found = {"kills": 0, "models": 0, "same": 0, "broken_packs": 0, "wrong_rows": 0}
     draws = random.Random(0)
@@ -64,5 +65,11 @@ def run(count: int, fresh: bool) -> dict[str, int]:
     return found
 
 
-if __name__ == "__main__":
-    print(run(int(sys.argv[1]) if len(sys.argv) > 1 else 100, fresh=False))
+def run() -> list[Row]:
+    chains, single = killed(100, False), killed(20, True)
+    harm = chains["broken_packs"] + chains["wrong_rows"] + single["broken_packs"] + single["wrong_rows"]
+    return [
+        at_most("100 SIGKILLs, damaged packs and wrong rows", harm, 0, "seeded random moments of a fit, each chain resumed", chains),
+        at_least("their models with the undisturbed bits", chains["same"] / chains["models"], 1, "every model that ended a chain", chains),
+        at_least("20 resumed fits with the undisturbed bits", single["same"] / single["models"], 1, "a kill, then one run", single),
+    ]

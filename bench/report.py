@@ -1,5 +1,5 @@
-"""A report in headless Chromium: axe's findings, light and dark, wide and 360 px. `python -m bench.report report.html [FOLDER]`
-writes screenshots too. Needs Chromium, Node, and axe-core and playwright-core under the folder that AXE names (npm install)."""
+"""A report in headless Chromium: axe's findings, light and dark, wide and 360 px. `python -m bench.report report.html FOLDER` prints them
+and writes screenshots. Needs Chromium, Node, and axe-core and playwright-core under the folder that AXE names (npm install)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from bench.common import Row, at_most
 
 SCRIPT = """
 const load = require('module').createRequire(process.env.AXE + '/');
@@ -39,24 +42,32 @@ const source = require('fs').readFileSync(load.resolve('axe-core/axe.min.js'), '
 """
 
 
-def main() -> int:
-    """Prints a line a view; 1 where there is a serious finding, a request, or a page wider than the window."""
+def views(page: Path, folder: Path | None = None) -> list[dict[str, Any]] | None:
+    """What each view of the page shows; None where a tool is missing."""
     node, chromium, axe = shutil.which("node"), shutil.which("chromium"), os.environ.get("AXE", "")
     if not (node and chromium and Path(axe, "node_modules/axe-core").is_dir()):
-        print("skipped: needs node, chromium, and AXE=FOLDER with axe-core and playwright-core")
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "look.js")
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        script = Path(place, "look.js")
         script.write_text(SCRIPT, "utf-8")
-        words = [node, str(script), str(Path(sys.argv[1]).resolve()), *sys.argv[2:3]]
+        words = [node, str(script), str(page.resolve()), *([str(folder)] if folder else [])]
         run = subprocess.run(words, env={**os.environ, "CHROMIUM": chromium}, capture_output=True, text=True, check=True)
-    bad = 0
-    for view in json.loads(run.stdout):
-        serious = [v for v in view["violations"] if v[0] in ("serious", "critical")]
-        bad += bool(serious) + (view["wide"] > view["width"]) + view["asked"]
-        print(view)
-    return int(bad > 0)
+    return json.loads(run.stdout)
+
+
+def rows_of(page: Path, name: str) -> list[Row]:
+    """Size, and what axe and the browser find."""
+    found = [at_most(f"report of {name}, bytes", page.stat().st_size, 1_000_000, "one HTML file")]
+    seen = views(page)
+    if seen is not None:
+        serious = sum(v[0] in ("serious", "critical") for view in seen for v in view["violations"])
+        odd = sum(view["asked"] + (view["wide"] > view["width"]) for view in seen)
+        protocol = "axe in headless Chromium, light and dark, 1,000 and 360 px wide"
+        found.append(at_most(f"report of {name}, serious findings", serious, 0, protocol, seen))
+        found.append(at_most(f"report of {name}, requests and pages wider than the window", odd, 0, protocol))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    seen = views(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(*seen or ["skipped: needs node, chromium, and AXE=FOLDER with axe-core and playwright-core"], sep="\n")

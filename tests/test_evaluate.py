@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from tests.doubles import pointed
 
+from xmodal import answer as answers
 from xmodal.answer import Answer, Member
 from xmodal.batch import Examples, View
 from xmodal.evaluate import Held, Judge
@@ -142,7 +143,9 @@ def answer(task: Task, told: dict[Key, np.ndarray], order: tuple[Key, ...]) -> A
     return Answer(task, {key: Input(key, "text", (key,)) for key in told}, members, pool, order)
 
 
-def test_the_best_single_is_ranked_by_the_fit_and_never_by_the_rows_compared() -> None:
+@pytest.mark.parametrize("block", [7, 4096])
+def test_the_best_single_is_ranked_by_the_fit_and_never_by_the_rows_compared(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(answers, "BLOCK", block)
     task, examples, truth = asked("classify")
     told = {f"main.{n}": said(truth, wrong(share, m)) for m, (n, share) in enumerate({"a": 0.3, "b": 0.02, "c": 0.4}.items())}
     data = TableData({key: pointed({"x": np.zeros((COUNT, 1))}, {}, np.arange(COUNT)) for key in told}, {"y": examples})

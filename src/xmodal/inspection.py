@@ -14,7 +14,7 @@ import pyarrow as pa
 from scipy.sparse import issparse
 from sklearn.preprocessing import normalize
 
-from xmodal.errors import UserError
+from xmodal.errors import TableError, TargetError
 from xmodal.experts.base import Preparer
 from xmodal.experts.deep import choose, encoder_class, left_out, say_unread
 from xmodal.experts.descriptors import DESCRIPTORS
@@ -53,7 +53,7 @@ def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json
     table = read_table(source, learner.job.encoding, learner.job.sheet)
     try:
         ready = learner.ready(table, progress)
-    except UserError as e:
+    except (TableError, TargetError) as e:
         return {
             "rows": table.data.num_rows,
             "columns": [],
@@ -102,9 +102,8 @@ def gaps(columns: Sequence[Mapping[str, Any]], rows: int) -> Iterator[Finding]:
             level: Literal["pass", "warn"] = "warn" if missing > rows / 2 else "pass"
             yield Finding("missing", level, f"{name!r}: {missing} of {rows} cells are missing", "nothing: they are masked, never filled in")
         if broken:
-            yield Finding(
-                "unreadable", "warn", f"{name!r}: {broken} of {rows} cells cannot be used", "mend them; until then they are masked"
-            )
+            none: Literal["fail", "warn"] = "fail" if broken + missing == rows else "warn"
+            yield Finding("unreadable", none, f"{name!r}: {broken} of {rows} cells cannot be used", "mend them; until then they are masked")
 
 
 def copies(ready: Ready) -> Iterator[Finding]:

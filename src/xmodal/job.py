@@ -155,6 +155,10 @@ class Job:
             values = {**values, "cost": json.dumps(values["cost"])}
         target = {"target": [values["target"]]} if isinstance(values.get("target"), str) else {"target": values.get("target") or []}
         job = changed(cls(), {**values, **target, "training": training})
+        for kind in ("descriptor", "raw", "correction"):
+            for name, value in dataclasses.asdict(getattr(job.training, kind)).items():
+                if value < 0 or (value == 0 and name in ("width", "batch", "rate", "epochs", "clip")):
+                    raise ConfigError(f"{name} above 0", f"{value} in training.{kind}", "give another")
         if not 0 <= job.seed < 2**32:
             raise ConfigError("a seed from 0 to 4294967295", str(job.seed), "give another --seed")
         if not 0.5 <= job.coverage < 1:

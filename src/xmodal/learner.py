@@ -225,7 +225,8 @@ class Learner:
         for labels, and where the fit had too few rows to say."""
         task = self.model.answer.task
         if not np.isfinite(most := task.most_misfit):
-            raise ConfigError("intervals", f"none: kind {task.kind}, or too few rows at fit", "fit on more rows, or leave --intervals out")
+            got = "none: there are none for labels" if task.kind == "multilabel" else "none: too few rows to choose by at fit"
+            raise ConfigError("intervals", got, "leave --intervals out" + (", or fit on more rows" if task.kind != "multilabel" else ""))
         if isinstance(task, Classify):
             return {"set": np.array([";".join(np.array(task.classes)[there]) for there in task.sets(score)], object)}
         return {"low": score - most, "high": score + most}

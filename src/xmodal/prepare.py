@@ -25,7 +25,7 @@ import torch
 
 from xmodal import splits
 from xmodal.batch import Examples, View
-from xmodal.errors import TableError, TargetError, unknown
+from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, FeatureColumn, Store, build
 from xmodal.features.extractors import Extractor
@@ -83,6 +83,8 @@ def open_new(source: Any, job: Job) -> Opened:
     for role in (*job.roles, *job.use, *job.ignore):
         if role not in names:
             raise unknown("column", role, names)
+    if twice := {*job.target} & {*job.id, job.group, job.time, job.weight, job.split, *job.ignore}:
+        raise ConfigError("the target in no other role", repr(min(map(str, twice))), "name another column there")
     target, notes = read_target(table, job)
     media = media_of(job, table.source)
     readings, said = read_columns(table, job, media)
@@ -120,9 +122,10 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     if len(job.target) > 1 and job.kind != "multilabel":
         do = "say --target COL=multilabel for each, or learn them one by one"
         raise TargetError("one target, or several of kind multilabel", ", ".join(map(repr, job.target)), do)
-    if job.kind == "multilabel":
-        return read_labels(table, job.target)
-    (target,) = job.target
+    (target, *_), nested = job.target, pa.types.is_nested(table.data[job.target[0]].type)
+    if job.kind == "multilabel" or (nested and job.kind is None):
+        reading, notes = read_labels(table, job.target)
+        return reading, notes + ([f"target {target!r}: its cells are lists, so it is read as several labels"] if not job.kind else [])
     column, count = table.data[target], name_counts(table.data[target])
     if not count:
         raise TargetError(f"labels in column {target!r}", "only empty cells", "choose another target")
@@ -137,6 +140,8 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
         notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
                      + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
                      + f"; --target {target}=regress reads numbers")  # fmt: skip
+    if kind == "classify" and numbers and len(count) > max(CLASSES, count.total() / 2):
+        notes.append(f"target {target!r}: {len(count)} classes in {count.total()} rows; --target {target}=regress reads its numbers")
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
         notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
@@ -237,7 +242,7 @@ def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, 
     """The same features, nothing prepared yet, with the examples of a fitted task."""
     y_R, known_R = task.encode(labels)
     examples = Examples((None,), y_R, known_R * torch.from_numpy(weight_R.astype(np.float32)))
-    return replace(data, examples={task.name: examples}, seed=seed, cache={})
+    return replace(data, examples={task.name: examples}, seed=seed, cache={}, some={})
 
 
 def made(table: Table, own: str) -> dict[str, Json]:

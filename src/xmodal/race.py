@@ -211,6 +211,7 @@ class Race:
             middle = time.process_time()
             for view, z in entry.member.scores(self.task, self.inputs, self.data, valid, views).items():
                 entry.z.setdefault(view, np.zeros((len(scored), z.shape[1])))[at] = z
+            self.data.rest()
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
             entry.wall = time.monotonic() - start
             if first:

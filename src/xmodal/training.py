@@ -84,8 +84,8 @@ class Step(nn.Module):
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         terms = []
         for name, (loss_R, weight_R) in self.losses(batch):
-            total = over_ranks(weight_R.sum()).clamp(min=1e-12)
-            terms.append((loss_R * weight_R).sum() / total * self.weight(name))
+            share_R = weight_R * (self.weight(name) / over_ranks(weight_R.sum()).clamp(min=1e-12))  # no gradient: cheaper first
+            terms.append(loss_R @ share_R)
         return sum(terms[1:], terms[0])
 
     def losses(self, batch: Batch) -> Iterator[tuple[TaskName, Loss]]:

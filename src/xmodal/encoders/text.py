@@ -13,9 +13,10 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from torch import Tensor, nn
 
 from xmodal.encoders.base import Encoder, number, present
-from xmodal.encoders.words import UNSPACED, decode
+from xmodal.encoders.words import decode
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Json
+from xmodal.modality.text import UNSPACED
 from xmodal.tokens import Tokens
 
 SUBWORDS = 4000  # of the vocabulary

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+from xmodal.modality.text import UNSPACED
+
 MARKS = "\u0300-\u036f\u0900-\u0dff"  # accents and vowel signs, no letters to `\\w` but parts of a word
 HELD = 1_000_000  # different terms that are counted at once
 WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[\\w{MARKS}])+")

@@ -39,8 +39,11 @@ class Data(Protocol):
     def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
         """Fitted on THESE rows (a fold's), applied to the whole column; cached by them."""
 
-    def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted) -> FeatureColumn:
-        """The whole column under a fitted part; cached by the part's digest, so equal parts are computed once."""
+    def fit_part(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> Fitted:
+        """Fitted on THESE rows, applied to nothing yet; cached by them."""
+
+    def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted, rows: Rows | None = None) -> FeatureColumn:
+        """These rows, or all, under a fitted part; cached by the part's digest, so equal parts are computed once."""
 
 
 class Expert(ABC):

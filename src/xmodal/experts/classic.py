@@ -48,7 +48,7 @@ class Classic(Expert):
 
     def fit(self, data: Data, rows: Rows, valid: Rows | None, budget: Budget, seed: int) -> int:
         """Learn on the labelled ones of `rows`; the round that `valid` prefers, or exactly `budget.epochs`."""
-        self.parts = {k: data.prepared(k, self.reader(k), {}, rows)[0] for k in self.inputs}
+        self.parts = {k: data.fit_part(k, self.reader(k), {}, rows) for k in self.inputs}
         some = thin(self.labelled(data, rows), MOST, seed)
         return self.learn(data, some, None if valid is None else self.labelled(data, valid), budget, seed)
 
@@ -85,7 +85,7 @@ class Classic(Expert):
 
     def described(self, data: Data, key: Key, rows: Rows, hide: frozenset[Key] = frozenset()) -> FeatureColumn:
         """One input of these rows, described."""
-        column = data.transformed(key, self.reader(key), self.parts[key]).rows(rows)
+        column = data.transformed(key, self.reader(key), self.parts[key], rows)
         return column.hidden() if key in hide else column
 
     def labelled(self, data: Data, rows: Rows) -> Rows:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Key, Rows, TaskName
 from xmodal.splits import thin
 
-Cached = tuple[Fitted, FeatureColumn]
+Cached = tuple[Fitted, FeatureColumn | None]  # None: fitted alone
 MOST = 50_000  # rows that anything but a network is fitted on
 PART = 8192  # cells that are prepared at once; of more, what is prepared is on the disk
 
@@ -34,32 +35,55 @@ class TableData:
     seed: int = 0
     private: bool = False  # nothing may be kept that one text alone holds
     cache: dict[tuple[str, ...], Cached] = field(default_factory=dict)
+    some: dict[tuple[str, ...], tuple[str, FeatureColumn]] = field(default_factory=dict)  # of long columns, the rows last asked for
 
-    def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> Cached:
-        """Fitted on these rows alone, applied to the whole column."""
+    def fit_part(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> Fitted:
+        """Fitted on these rows alone."""
         settings = {**settings, **({"private": True} if self.private else {})}
-        at = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16).hexdigest()
-        name = (key, encoder.__module__, encoder.__qualname__, json.dumps(dict(settings), sort_keys=True), at)
+        name = (key, encoder.__module__, encoder.__qualname__, json.dumps(dict(settings), sort_keys=True), digest(rows))
         if name not in self.cache:
-            fitted = encoder.fit(self.columns[key].rows(thin(rows, MOST, self.seed)).compact(), settings, self.seed)
-            self.cache[name] = (fitted, self.transformed(key, encoder, fitted))
-        return self.cache[name]
+            column = self.columns[key].rows(thin(rows, MOST, self.seed)).compact()
+            self.cache[name] = (encoder.fit(column, settings, self.seed), None)
+        return self.cache[name][0]
 
-    def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted) -> FeatureColumn:
-        """The whole column under a fitted part; equal parts are applied once."""
-        name = (key, encoder.__module__, encoder.__qualname__, fitted.digest)
+    def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
+        """Fitted on these rows alone, applied to the whole column."""
+        fitted = self.fit_part(key, encoder, settings, rows)
+        return fitted, self.transformed(key, encoder, fitted)
+
+    def transformed(self, key: Key, encoder: type[Preparer], fitted: Fitted, rows: Rows | None = None) -> FeatureColumn:
+        """These rows, or all, under a fitted part; equal parts are applied once, but of a long column to no more than these rows."""
+        column, name = self.columns[key], (key, encoder.__module__, encoder.__qualname__, fitted.digest)
+        if rows is not None and column.cells > MOST:
+            if self.some.get(name, ("", column))[0] != (at := digest(rows)):
+                self.some[name] = (at, in_parts(encoder, fitted, column.rows(rows).compact()))
+            return self.some[name][1]
         if name not in self.cache:
-            self.cache[name] = (fitted, in_parts(encoder, fitted, self.columns[key]))
-        return self.cache[name][1]
+            self.cache[name] = (fitted, in_parts(encoder, fitted, column))
+        whole = cast(FeatureColumn, self.cache[name][1])
+        return whole if rows is None else whole.rows(rows)
 
     def forget(self) -> None:
         """Drop what was prepared: a fold is done."""
         self.cache.clear()
+        self.some.clear()
+
+    def rest(self) -> None:
+        """Give the memory of what is mapped back, until it is read again."""
+        for column in (column for _, column in (*self.cache.values(), *self.some.values()) if column is not None):
+            for array in (*column.dense.values(), *(values for values, _ in column.ragged.values())):
+                if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                    array.base.madvise(mmap.MADV_DONTNEED)
 
     def offset(self, task: TaskName, offset_RC: np.ndarray) -> TableData:
         """The same data whose examples carry what the pooled experts say."""
         examples = self.examples[task]._replace(offset_R=torch.from_numpy(offset_RC.astype(np.float32)))
         return replace(self, examples={**self.examples, task: examples})
+
+
+def digest(rows: Rows) -> str:
+    """Names these rows."""
+    return hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=16).hexdigest()
 
 
 def in_parts(encoder: type[Preparer], fitted: Fitted, column: FeatureColumn) -> FeatureColumn:

@@ -72,6 +72,7 @@ class Linear(Classic):
         gone_B1 = lacks(column) & (len(self.inputs) > 1)
         if "linear" in column.dense:
             return np.concatenate([column.pooled("linear", 0.0), gone_B1], 1)
+        column = column.compact()  # what is mapped would be read whole
         row, file = np.nonzero(column.row_BK >= 0)
         share = 1 / (column.row_BK >= 0).sum(1)[row]
         pick_BU = csr_matrix((share, (row, column.row_BK[row, file])), (len(column), column.cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ KINDS = {
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"), **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
 }  # fmt: skip
 STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"PK\x03\x04": "excel", b"\xd0\xcf\x11\xe0": "excel"}
+LITTER = re.compile(r"\..*|thumbs\.db|desktop\.ini", re.IGNORECASE)  # what systems leave in folders
 BOX = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
 REFUSED = {**STAND_INS, b"\x1f\x8b": ("a compressed file", "unpack it"), b"%pdf": ("a PDF file", "export the table as CSV")}
 
@@ -68,16 +70,18 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
         return source
     if isinstance(source, (str, Path)):
         return read_folder(Path(source)) if Path(source).is_dir() else read_file(Path(source), encoding, sheet)
-    if hasattr(source, "iloc"):
+    if hasattr(source, "columns") and hasattr(source, "iloc"):
         names, columns = [str(c) for c in source.columns], [source.iloc[:, i] for i in range(len(source.columns))]
         return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the frame")
     if hasattr(source, "__arrow_c_stream__"):  # pyarrow, polars and others
         data = pa.table(source)
         views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
         return Table(pa.table([c.cast(views.get(c.type, c.type)) for c in data.columns], names=data.column_names), "the frame")
+    if isinstance(source, Mapping) and not any(isinstance(v, Iterable) and not isinstance(v, (str, bytes)) for v in source.values()):
+        source = [source]  # a row
     if isinstance(source, Mapping):
         return Table(pa.table({str(name): array(values, str(name)) for name, values in source.items()}), "the columns")
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or hasattr(source, "iloc"):
         raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
     return Table(of_rows(list(source)), "the rows")
 
@@ -126,6 +130,8 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
     kind, source = KINDS.get(path.suffix.lower()), str(path)
     if kind is None:
         raise TableError(f"a file of kind {', '.join(KINDS)}", source, "save the table as one of these")
+    if not path.exists():
+        raise TableError("a table that is there", f"no such file {source!r}", "check the path")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -184,7 +190,7 @@ def read_workbook(path: Path, sheet: str | None) -> pa.Table:
 
 def read_folder(path: Path) -> Table:
     """Columns `file` and `label`: every file in a folder, and the name of the folder in `path` that holds it."""
-    files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not LITTER.fullmatch(p.name))
     kept = [f for f in files if len(f.parts) > 1] or files
     notes = (f"{len(files) - len(kept)} files of {path} lie in no folder of it: they are left out",) if len(kept) < len(files) else ()
     labels = pa.array([f.parts[0] if len(f.parts) > 1 else None for f in kept], pa.string())

@@ -23,18 +23,18 @@ def check_expert(
     after save and load; a fold that lacks a class. Raises AssertionError (KeyError where it reads another
     column than its inputs)."""
     rows, columns = np.arange(len(next(iter(data.columns.values())))), dict(data.columns)
-    fold, only = rows % 4 == 0, replace(data, columns={k: data.columns[k] for k in inputs}, cache={})
+    fold, only = rows % 4 == 0, replace(data, columns={k: data.columns[k] for k in inputs}, cache={}, some={})
     expert, again = kind(tasks, inputs, settings), kind(tasks, inputs, settings)
     rounds = expert.fit(only, rows[~fold], rows[fold], Budget(), 0)
     assert again.fit(only, rows, None, Budget(epochs=rounds), 0) == rounds >= 1, "a refit takes exactly budget.epochs"
     every, nothing = answer(expert, only), answer(expert, only, frozenset(inputs))
     for key in inputs:
-        gone = replace(data, columns=columns | {key: columns[key].hidden()}, cache={})
+        gone = replace(data, columns=columns | {key: columns[key].hidden()}, cache={}, some={})
         same(answer(expert, only, frozenset([key])), answer(expert, gone), 0.0, f"{key!r} hidden is not {key!r} missing")
     first = {name: np.broadcast_to(score[:1], score.shape) for name, score in nothing.items()}
     same(nothing, first, tolerance, "rows without any input differ")
     for part in (rows[::-1], rows[:1], rows[1:2], rows[2:3]):
-        some = replace(data, columns={k: c.rows(part).compact() for k, c in columns.items()}, cache={})
+        some = replace(data, columns={k: c.rows(part).compact() for k, c in columns.items()}, cache={}, some={})
         these = {name: score[part] for name, score in every.items()}
         same(answer(expert, some), these, tolerance, f"the order of rows or what stands beside them counts: {part}")
     kept = expert.fitted()
