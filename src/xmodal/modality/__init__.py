@@ -122,7 +122,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
             guess = modality.recognise(column, media)
         if guess is None:
             known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
-            return Guess(1.0, Reading("", kind, known | options, reason))
+            return Guess.of(1.0, kind, reason, known | options)
         read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
         return guess._replace(reading=read)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]

@@ -208,7 +208,7 @@ class Image:
         reason = f"{opened} of {len(held)} sampled cells open as pictures"
         if separator:
             reason += f"; {separator!r} separates several files in {several} cells"
-        return Guess(0.9, Reading("", "image", {"separator": separator} if separator else {}, reason))
+        return Guess.of(0.9, "image", reason, {"separator": separator} if separator else {})
 
     def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
         """What stands between the names in most cells that hold it, and in how many it stands."""

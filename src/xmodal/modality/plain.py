@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from xmodal.job import Json
 from xmodal.media import Media
-from xmodal.table import GAPS, Guess, Reading, distinct, text_of
+from xmodal.table import GAPS, Guess, distinct, text_of
 from xmodal.table.reading import DATE, MEASURES, SIGNS, TRUTH
 
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
@@ -86,8 +86,7 @@ class Measure:
         taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
         keep = f" (--modality COL={self.kind}:gaps= takes none)" if gaps else ""
         reason = f"{len(fitting)} distinct {self.kind}s{how}{quantity}{taken}{keep}{''.join(f'; {n}' for n in notes)}"
-        reading = Reading("", self.kind, {"gaps": wanted, **options}, reason)
-        return Guess(looks / (len(seen) + strange), reading, tuple(notes))
+        return Guess.of(looks / (len(seen) + strange), self.kind, reason, {"gaps": wanted, **options}, tuple(notes))
 
     def typed(self, cell: Any) -> bool:
         """Whether a cell that isn't text is one; a truth value isn't."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.media import Media
-from xmodal.table import Guess, Reading, distinct, text_of
+from xmodal.table import Guess, distinct, text_of
 from xmodal.table.reading import spaced, spelled
 
 # Thai, Lao, Burmese, Khmer, Chinese, Japanese: scripts without spaces between words
@@ -46,10 +46,10 @@ class Words:
             return None
         reason = f"{kinds} distinct in {count} cells, {words:.1f} words each"
         if self.kind == "category":
-            return Guess(0.5, Reading("", self.kind, {"spelled": spelled(texts)}, reason), tuple(spaced(texts)))
+            return Guess.of(0.5, self.kind, reason, {"spelled": spelled(texts)}, tuple(spaced(texts)))
         cells, row = distinct(column)
         blank = int(np.isin(row, [i for i, c in enumerate(cells) if isinstance(c, str) and c and not c.strip()]).sum())
-        return Guess(0.5, Reading("", self.kind, {}, reason + (f"; {blank} cells of spaces alone count as empty" if blank else "")))
+        return Guess.of(0.5, self.kind, reason + (f"; {blank} cells of spaces alone count as empty" if blank else ""))
 
 
 def words_in(text: str) -> float:

@@ -230,3 +230,8 @@ class Guess(NamedTuple):
     score: float
     reading: Reading
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, score: float, modality: str, reason: str, options: dict[str, Json] | None = None, notes: tuple[str, ...] = ()) -> Guess:
+        """Of no column yet."""
+        return cls(score, Reading("", modality, options or {}, reason), notes)
