@@ -147,7 +147,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         return best
     if {t.lower() for t in texts} <= PARTS:
         return "it holds only train, val, test (use it with --split)"
-    word = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
+    word = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
     codes = best.reading.modality in ("text", "category") and count > 20 and coded(texts) and not near
     if family(best.reading) != "media" and len(texts) == count and (word in ID_WORDS or codes):
         return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
