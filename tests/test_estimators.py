@@ -107,3 +107,15 @@ def test_a_pickle_holds_no_cell_of_a_training_row(made):
     fitted = CrossModalClassifier(media_root=str(folder), training=QUICK, modality={"words": "text"}).fit(x, y)
     assert not fitted.learner_.model.examples
     assert not any(cell.encode() in pickle.dumps(fitted) for cell in x["words"])
+
+
+def test_names_that_differ_by_spaces_stay_apart():
+    x, y = np.arange(60.0).reshape(-1, 1), np.array(["b", "b ", "c"])[np.arange(60) // 20]
+    one = CrossModalClassifier(training=QUICK).fit(x, y)
+    assert one.classes_.tolist() == ["b", "b ", "c"] and one.predict_proba(x).shape == (60, 3) and set(one.predict(x)) <= set(y)
+
+
+def test_indices_that_differ_are_said():
+    x = pd.DataFrame({"x": np.arange(40.0)})
+    with pytest.warns(UserWarning, match="by position"):
+        CrossModalRegressor(training=QUICK).fit(x, pd.Series(np.arange(40.0), index=x.index[::-1]))

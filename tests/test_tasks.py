@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmodal.batch import Examples, View
 from xmodal.errors import TargetError
-from xmodal.tasks import Classify, MultiLabel, Prediction, Regress, class_order
+from xmodal.tasks import Classify, MultiLabel, Prediction, Regress, class_order, mark_of
 
 VIEWS = (View("main", frozenset()),)
 words = st.lists(st.sampled_from(["a", "b", "10", "9", "多", "", "x=y"]), min_size=2, max_size=30).filter(lambda w: len(set(w)) > 1)
@@ -120,3 +120,7 @@ def test_labels_pool_as_logits_and_come_back():
     assert task.decide(np.array([[0.5, 0.4], [0.6, 0.9], [0.1, 0.2]])).tolist() == ["", "|a.b;c", ""]
     with pytest.raises(TargetError, match="some training rows have and others lack"):
         MultiLabel("t", VIEWS).fit(pa.StructArray.from_arrays([pa.array([True, True, None])], names=["a"]))
+
+
+def test_what_joins_names_is_in_none_of_them():
+    assert (mark_of(["a", "b"]), mark_of(["a;b", "c"]), mark_of(["a;b", "c|d"]), mark_of(["a;", "b|", "c,"])) == (";", "|", ",", ";")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -107,6 +108,12 @@ class CrossModal(BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
 
 
+def warn_of_order(X: Any, y: Any) -> None:
+    """Frames are matched by position; where their indices differ, that is said."""
+    if hasattr(X, "iloc") and hasattr(y, "iloc") and len(X) == len(y) and not X.index.equals(y.index):
+        warnings.warn("X and y have different indices; rows are matched by position", UserWarning, stacklevel=3)
+
+
 class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
     """Classes from frames whose columns hold pictures, text and plain values, or from arrays.
 
@@ -118,13 +125,14 @@ class CrossModalClassifier(ClassifierMixin, CrossModal):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CrossModal:
         """X: frame or [B, F]; y, sample_weight: [B]. Raises ValueError for what cannot be learnt."""
+        warn_of_order(X, y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self.classes_, code = np.unique(y, return_inverse=True)
         names = [str(text_of(c.item() if hasattr(c, "item") else c)) for c in self.classes_]
         if len(names) < 2:
             raise ValueError(f"{type(self).__name__} needs at least two classes; y holds {names or None}: one class at most")
-        self.names_ = names if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
+        self.names_ = names if len({n.strip() for n in names}) == len(names) else [str(i) for i in range(len(names))]
         called = dict(zip(self.classes_.tolist(), self.names_, strict=True))
         return self._learn(X, np.array(self.names_, object)[code], sample_weight, "classify", called)
 
@@ -144,6 +152,7 @@ class CrossModalRegressor(RegressorMixin, CrossModal):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CrossModal:
         """X: frame or [B, F]; y, sample_weight: [B]. Raises ValueError for what cannot be learnt."""
+        warn_of_order(X, y)
         return self._learn(X, np.asarray(column_or_1d(y, warn=True, dtype=np.float64)), sample_weight, "regress", {})
 
     def predict(self, X: Any) -> np.ndarray:

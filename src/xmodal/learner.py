@@ -35,7 +35,7 @@ from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
 from xmodal.table import read_table
-from xmodal.tasks import Classify, MultiLabel, Prediction, Task
+from xmodal.tasks import Classify, MultiLabel, Prediction, Task, mark_of
 
 BLOCK = 20_000  # rows that are predicted at once
 PLURAL = ("target", "id", "use", "ignore", "media_root")
@@ -228,7 +228,8 @@ class Learner:
             got = "none for a multilabel target" if task.kind == "multilabel" else "none: too few rows to choose by at fit"
             raise ConfigError("intervals", got, "leave --intervals out" + (", or fit on more rows" if task.kind != "multilabel" else ""))
         if isinstance(task, Classify):
-            return {"set": np.array([";".join(np.array(task.classes)[there]) for there in task.sets(score)], object)}
+            names, mark = np.array(task.classes), mark_of(task.classes)
+            return {"set": np.array([mark.join(names[there]) for there in task.sets(score)], object)}
         return {"low": score - most, "high": score + most}
 
     def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:

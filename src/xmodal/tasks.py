@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -243,7 +243,7 @@ class MultiLabel(Task):
 
     def decide(self, score: np.ndarray) -> np.ndarray:
         """The labels of at least even odds, joined by the first of MARKS that none of them holds."""
-        names, mark = np.array(self.classes, object), next((m for m in MARKS if not any(m in c for c in self.classes)), MARKS[0])
+        names, mark = np.array(self.classes, object), mark_of(self.classes)
         return np.array([mark.join(names[p >= 0.5]) for p in score], object)
 
 
@@ -297,6 +297,11 @@ class Regress(Task):
 
     def truth(self, y_R: np.ndarray) -> np.ndarray:
         return self.unpool(y_R[:, None])
+
+
+def mark_of(names: Sequence[str]) -> str:
+    """What joins several of them: the first of MARKS that none of them holds."""
+    return next((m for m in MARKS if not any(m in name for name in names)), MARKS[0])
 
 
 def labelled(examples: Examples) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from xmodal.job import Job
 from xmodal.media import Media
 from xmodal.modality import readings
 from xmodal.prepare import media_of
-from xmodal.table import Table, read_table
+from xmodal.table import Reading, Table, read_table
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -87,7 +87,7 @@ def test_content_goes_before_the_suffix_and_stand_ins_are_named(tmp_path: Path) 
 def test_json_lines_and_lists(tmp_path: Path) -> None:
     objects = [{"key": "007", "n": 1, "x": 1.10, "ok": True}, {"key": "008", "n": None, "big": 2**70}]
     wanted = [
-        {"key": "007", "n": 1, "x": "1.1", "ok": True, "big": None},
+        {"key": "007", "n": 1, "x": 1.1, "ok": True, "big": None},
         {"key": "008", "n": None, "x": None, "ok": None, "big": str(2**70)},
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, objects)) + "\n\n")
@@ -164,3 +164,9 @@ def test_what_systems_leave_in_a_folder_is_no_row(tmp_path: Path) -> None:
     for name in ("1.png", "Thumbs.db", ".DS_Store", "desktop.ini"):
         (tmp_path / "a" / name).touch()
     assert read_table(tmp_path).data.to_pylist() == [{"file": "a/1.png", "label": "a"}]
+
+
+def test_numbers_in_json_are_numbers_whatever_the_marks_of_the_column(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"p": 7.125}\n')
+    reading = Reading("p", "number", {"decimal": ",", "thousands": "."})
+    assert reading.parse(read_table(tmp_path / "t.jsonl").data["p"])[0].to_pylist() == [7.125]

@@ -157,12 +157,12 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
 
 
 def read_json(path: Path) -> pa.Table:
-    """An object a line, or one list of objects. Numbers with a fraction stay as written."""
+    """An object a line, or one list of objects."""
     text, rows = path.read_text(encoding="utf-8-sig"), []
     whole = text.lstrip().startswith("[")
     for number, line in enumerate([text] if whole else text.split("\n"), 1):
         try:
-            found = json.loads(line, parse_float=str) if line.strip() else []
+            found = json.loads(line) if line.strip() else []
         except ValueError as e:
             raise TableError("one JSON object a line", f"{e} in line {number} of {path}", "mend that line") from e
         rows.extend(found if isinstance(found, list) and (whole or not found) else [found])
