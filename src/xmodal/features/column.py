@@ -86,12 +86,11 @@ class FeatureColumn:
                 starts = offsets[cell_U]
                 length_U = offsets[cell_U + 1] - starts
                 place_L = np.arange(max(length_U.max(initial=0), 1))
-                there_UL = place_L < length_U[:, None]
-                places[id(offsets)] = length_U, there_UL, np.where(there_UL, starts[:, None] + place_L, 0)
-            out[f"{name}_length"], there_UL, at_UL = places[id(offsets)]
-            padded = np.asarray(values)[at_UL] if len(values) else np.zeros((*at_UL.shape, *values.shape[1:]), values.dtype)
-            padded[~there_UL] = 0
-            out[name] = padded
+                places[id(offsets)] = length_U, place_L >= length_U[:, None], starts[:, None] + place_L
+            out[f"{name}_length"], gone_UL, at_UL = places[id(offsets)]
+            some = np.asarray(values) if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)
+            out[name] = some.take(at_UL, 0, mode="clip")  # what lies beyond the last is gone
+            np.copyto(out[name], 0, where=gone_UL.reshape(*gone_UL.shape, *(1 for _ in values.shape[1:])))
         return out
 
     def pooled(self, name: str, fill: float = np.nan) -> np.ndarray:
@@ -109,8 +108,13 @@ class FeatureColumn:
 def take_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ragged array of only these cells, in this order."""
     starts, lengths = offsets[cell_U], offsets[cell_U + 1] - offsets[cell_U]
-    out = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return np.asarray(values)[np.arange(out[-1]) + np.repeat(starts - out[:-1], lengths)], out
+    return np.asarray(values)[within(starts, lengths)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def within(start_U: np.ndarray, length_U: np.ndarray) -> np.ndarray:
+    """The places of some stretches, one after the other."""
+    end_U = np.cumsum(length_U)
+    return np.asarray(np.arange(end_U[-1] if len(end_U) else 0) + np.repeat(start_U - end_U + length_U, length_U))
 
 
 @dataclass(frozen=True)
