@@ -81,7 +81,7 @@ class Recorder:
 
     @classmethod
     def load(cls, folder):
-        return cls(target="label", id=["id"])
+        return cls(target="label", id=["id"], media_root=["kept"], sheet="kept")
 
     def predictions(self, source, progress):
         assert isinstance(source, Table), "a table is read once"
@@ -90,6 +90,10 @@ class Recorder:
         if "broken" in source.data.column_names:
             state[1:3, 0] = state[2, 1] = State.BROKEN
         return types.SimpleNamespace(score=score, state_RM=state), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
+
+    def embed(self, source, progress):
+        assert isinstance(source, Table), "a table is read once"
+        return np.zeros((source.data.num_rows, 2), np.float32)
 
     def intervals(self, score):
         return {"set": np.array(["no;yes"] * len(score))}
@@ -356,9 +360,19 @@ def test_impossible_outputs_are_refused_before_work(run, monkeypatch):
     assert run("predict", "nowhere", "nothing.csv").exit_code == 1
 
 
-def test_media_roots_can_be_replaced(run):
-    run("evaluate", "m", "table.csv", "--media-root", "elsewhere")
-    assert Recorder.made[-1].job.media_root == ("elsewhere",)
+@pytest.mark.parametrize("command", [["evaluate"], ["predict"], ["embed", "--out", "z.npy"]], ids=lambda c: c[0])
+def test_a_model_reads_as_at_its_fit_or_as_it_is_told(run, tmp_path, command):
+    (tmp_path / "german.csv").write_bytes("id,x\n1,Zürich\n2,Köln\n".encode("cp1252"))
+    words = [command[0], "m", "german.csv", *command[1:]]
+    found = run(*words, "--encoding", "cp1252", "--media-root", "here", "--media-root", "there", "--sheet", "Two")
+    assert found.exit_code == 0, found.stderr
+    job = Recorder.made[-1].job
+    assert (job.encoding, job.media_root, job.sheet) == ("cp1252", ("here", "there"), "Two")
+    if command != ["evaluate"]:
+        assert "--encoding" in run(*words).stderr
+    run(command[0], "m", "table.csv", *command[1:])
+    job = Recorder.made[-1].job
+    assert (job.encoding, job.media_root, job.sheet) == (None, ("kept",), "kept")
 
 
 def test_demo_says_how_to_learn_from_it(run, tmp_path):

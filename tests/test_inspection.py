@@ -10,7 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from xmodal import Learner, cli
-from xmodal.inspection import inspect
+from xmodal.experts.base import Expert
+from xmodal.experts.data import MOST
+from xmodal.inspection import inspect, seconds_of
+from xmodal.job import Recipes, changed
+from xmodal.race import candidates
+from xmodal.report import found_files
 
 N = 200
 RANDOM = np.random.default_rng(0)
@@ -105,6 +110,35 @@ def test_moving_pictures_formats_and_refused_ones_are_counted(tmp_path: Path) ->
     assert len(refused) == 1
     assert {k: n for k, n in pic["files"].items() if k not in refused} == {"GIF": 59, "moving": 8}
     assert any("8 pictures move; of each the first frame is used" in line["says"] for line in result["findings"])
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    shown = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "t.csv"), "--target", "y"])
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert shown.exit_code == 0 and ["pic", "GIF", "59"] in lines and ["pic", "moving", "8"] in lines
+    assert any(line[:2] == ["pic", "unreadable:"] and line[-1] == "1" for line in lines)
+
+
+def test_of_many_kinds_of_files_the_most_frequent_are_shown() -> None:
+    shown = list(found_files("pic", {f"damage {i}": 1000 * (13 - i) for i in range(13)}))
+    assert [kind for _, kind, _ in shown] == [*(f"damage {i}" for i in range(10)), "3 kinds more"]
+    assert shown[0] == ("pic", "damage 0", "13,000") and shown[-1][2] == "6,000"
+
+
+def experts_of(rows: pd.DataFrame, **roles) -> list[Expert]:
+    job = Learner(target="y", **roles).job
+    ready = Learner(job).ready(rows, lambda *_: None)
+    return [one.expert for one in candidates(job, ready.task, ready.opened.inputs, 10_000)]
+
+
+def test_a_fit_costs_what_the_demo_took() -> None:
+    rows = clean().assign(note=WORDS[::-1])
+    experts = experts_of(rows, split="part", modality={"story": "text", "note": "text"})
+    assert 55 < sum(seconds_of(one, 2000, Recipes()) for one in experts) < 110, "the demo: 78 CPU s"
+    once = changed(Recipes(), {kind: {"epochs": 1} for kind in ("raw", "descriptor")})
+    assert 700 < sum(seconds_of(one, 510_000, once) for one in experts) < 1500, "600,000 rows, one epoch: about 1,000 CPU s"
+    for one in experts:
+        more = seconds_of(one, 500_000, Recipes()) / seconds_of(one, MOST, Recipes())
+        assert more == 1 if one.family == "features" else 9 < more <= 10
+        assert seconds_of(one, MOST, Recipes()) > seconds_of(one, 1000, Recipes()) > 0
 
 
 @pytest.mark.parametrize("known", [{"item": "a blue ceramic mug of the series"}, {"price": 12.5, "shop": "corner shop", "stars": 4}])

@@ -18,6 +18,7 @@ from xmodal.report.html import Html, Line, chart, cut, number, table, tag
 from xmodal.report.html import ranged as ranged
 
 Found = Mapping[str, Any]  # of report.json
+KINDS = 10  # of files of a column that are shown; JSON has all
 Lines = Sequence[Sequence[object]]  # of a table
 OUTCOMES = {
     "pays": "Mixing the inputs paid: together they are better than {single} alone by {gain} of {metric}, on {rows} held-out rows.",
@@ -63,15 +64,24 @@ def called(one: Found, sets: Sequence[Found], room: int = 1000) -> str:
 def inspected(found: Found) -> tuple[dict[str, tuple[Sequence[str], Lines]], str]:
     """What `inspect` found as tables, and what a fit will cost."""
     columns = [tuple(c[k] for k in ("name", "modality", "distinct", "missing", "broken", "reason")) for c in found["columns"]]
-    files = [(c["name"], ", ".join(f"{n} {what}" for what, n in c["files"].items())) for c in found["columns"] if "files" in c]
+    files = [line for c in found["columns"] for line in found_files(c["name"], c.get("files", {}))]
     findings = [tuple(f[k] for k in ("check", "level", "says", "do")) for f in found["findings"]]
     tables: dict[str, tuple[Sequence[str], Lines]] = {
         "Columns": (("column", "read as", "distinct", "missing", "broken", "because"), columns),
-        "Files": (("column", "what its files are"), files),
+        "Files": (("column", "its files", "count"), files),
         "Findings": (("check", "level", "finding", "what to do"), findings),
     }
     told = "A fit on {rows:,} rows: {experts} experts, {fits} fits, about {cpu_seconds:,.0f} CPU seconds."
     return {name: drawn for name, drawn in tables.items() if drawn[1]}, told.format_map(found["cost"]) if found["cost"] else ""
+
+
+def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
+    kinds = list(counts.items())
+    for kind, count in kinds[:KINDS]:
+        yield column, kind, f"{count:,}"
+    if rest := kinds[KINDS:]:
+        yield column, f"{len(rest):,} kinds more", f"{sum(count for _, count in rest):,}"
 
 
 def sentence(verdict: Found) -> str:
