@@ -132,7 +132,7 @@ def show(header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
 
     grid = table.Table(*map(markup.escape, header), box=box.SIMPLE_HEAD)
     for line in lines:
-        grid.add_row(*(markup.escape(str(cell)) for cell in line))
+        grid.add_row(*(markup.escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in line))
     Console().print(grid)
 
 

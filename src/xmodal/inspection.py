@@ -54,25 +54,21 @@ def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json
     finding too. Features that are made on the way stay in the store for the fit."""
     job = learner.job
     table = read_table(source, job.encoding, job.sheet)
+    rows = table.data.num_rows
     try:
         ready = learner.ready(table, progress)
     except UserError as e:
         failed = finding("fit", "fail", f"{e.got}: not {e.expected}", e.do)
-        return {"rows": table.data.num_rows, "columns": [], "findings": [failed], "cost": {}}
+        return {"rows": rows, "columns": [], "findings": [failed], "cost": {}}
     columns = [column(ready, name) for name in ready.opened.readings]
     field = candidates(job, ready.task, ready.opened.inputs, len(learnt(ready)))
     found = [
-        *notes(ready), *(f for one in columns for f in gaps(one, table.data.num_rows)), *copies(ready), *twins(ready),
+        *notes(ready), *(f for one in columns for f in gaps(one, rows)), *copies(ready), *twins(ready),
         *groups(ready, job), *classes(ready), *cuts(ready, field, job.seed),
     ]  # fmt: skip
     found += [finding(check, "pass", "nothing found") for check in CHECKS if all(f["check"] != check for f in found)]
     found.sort(key=lambda f: LEVELS.index(str(f["level"])))
-    return {
-        "rows": table.data.num_rows,
-        "columns": list[Json](columns),
-        "findings": list[Json](found),
-        "cost": cost(ready, field, job.training),
-    }
+    return {"rows": rows, "columns": list[Json](columns), "findings": list[Json](found), "cost": cost(ready, field, job.training)}
 
 
 def column(ready: Ready, name: str) -> dict[str, Any]:
@@ -185,8 +181,9 @@ def groups(ready: Ready, job: Job) -> Iterator[Finding]:
     """Groups that stand in several parts; columns that look like groups and are not."""
     opened, group = ready.opened, ready.opened.column(job.group)
     if group is not None and ready.parts is not None:
-        inside, outside = (set(group.filter(pa.array(part_R)).to_pylist()) for part_R in (ready.parts == "test", ready.parts != "test"))
-        if torn := sorted(inside & outside - {None}):
+        test_R = ready.parts == "test"
+        tested, others = (set(group.filter(pa.array(part_R)).drop_null().unique().to_pylist()) for part_R in (test_R, ~test_R))
+        if torn := sorted(tested & others):
             says = f"{len(torn)} groups of {job.group!r} stand in test and in other parts, {torn[0]!r} for one"
             yield finding("groups", "fail", says, f"write each group into one part of {job.split!r}")
     for name in opened.table.data.column_names if group is None else ():
@@ -201,8 +198,8 @@ def classes(ready: Ready) -> Iterator[Finding]:
     """Classes that are rare, or that no training row has."""
     if ready.task.kind != "classify":
         return
-    seen = Counter(dict.fromkeys(ready.labels.drop_null().unique().to_pylist(), 0))
-    seen.update(ready.labels.take(pa.array(learnt(ready))).to_pylist())
+    seen = dict.fromkeys(ready.labels.drop_null().unique().to_pylist(), 0)
+    seen |= {v["values"]: v["counts"] for v in ready.labels.take(pa.array(learnt(ready))).value_counts().to_pylist()}
     rare = {name: n for name, n in seen.items() if n < FEW}
     if rare:
         shown = ", ".join(f"{name!r} {n}" for name, n in sorted(rare.items(), key=lambda item: item[1])[:5])
@@ -212,15 +209,15 @@ def classes(ready: Ready) -> Iterator[Finding]:
 
 def cuts(ready: Ready, field: Sequence[Member], seed: int) -> Iterator[Finding]:
     """Texts that a network of the fit would read in part."""
-    for expert in (one.expert for one in field if one.single and one.expert.settings.get("kind") == "raw"):
-        for key, given in expert.inputs.items():
-            if given.modality == "text":
-                encoder = encoder_class(choose(given, "raw"))
-                column = ready.data.columns[key].rows(thin(ready.known, COMPARED, seed)).compact()
-                prepared = encoder.transform(encoder.fit(column, {}, seed), column)
-                cut = {given.name: left_out(prepared, np.arange(len(column)))} if "unread" in prepared.dense else {}
-                for note in say_unread(cut):
-                    yield finding("columns", "warn", note, "put what decides first or last: the middle is what is left out")
+    for one in field:
+        given = next(iter(one.expert.inputs.values()))
+        if one.single and one.expert.settings.get("kind") == "raw" and given.modality == "text":
+            encoder = encoder_class(choose(given, "raw"))
+            column = ready.data.columns[given.key].rows(thin(ready.known, COMPARED, seed)).compact()
+            prepared = encoder.transform(encoder.fit(column, {}, seed), column)
+            cut = {given.name: left_out(prepared, np.arange(len(column)))} if "unread" in prepared.dense else {}
+            for note in say_unread(cut):
+                yield finding("columns", "warn", note, "put what decides first or last: the middle is what is left out")
 
 
 def learnt(ready: Ready) -> Rows:

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +76,10 @@ def inspected(found: Found) -> tuple[dict[str, tuple[Sequence[str], Lines]], str
 
 def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
     """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
-    kinds = list(counts.items())
-    for kind, count in kinds[:KINDS]:
-        yield column, kind, f"{count:,}"
-    if rest := kinds[KINDS:]:
-        yield column, f"{len(rest):,} kinds more", f"{sum(count for _, count in rest):,}"
+    rest = list(counts.values())[KINDS:]
+    yield from ((column, kind, f"{count:,}") for kind, count in list(counts.items())[:KINDS])
+    if rest:
+        yield column, f"{len(rest):,} kinds more", f"{sum(rest):,}"
 
 
 def sentence(verdict: Found) -> str:
@@ -155,9 +153,10 @@ def errors(report: Found) -> Html:
     """Confusion of classes, or residuals."""
     found, where = report["details"], f"{report['details']['rows']} {report['details']['part']} rows"
     if "residuals" in found:
-        bins = list(zip(pairwise(found["residuals"]["edges"]), found["residuals"]["counts"], strict=True))
-        data = table("Residuals", ("from, to", "rows"), [(f"{number(low)} to {number(high)}", n) for (low, high), n in bins])
-        steps = [(x, y) for (low, high), n in bins for x, y in ((low, 0.0), (low, float(n)), (high, float(n)), (high, 0.0))]
+        edges, counts = found["residuals"]["edges"], found["residuals"]["counts"]
+        bins = list(zip(edges[:-1], edges[1:], counts, strict=True))
+        data = table("Residuals", ("from, to", "rows"), [(f"{number(low)} to {number(high)}", n) for low, high, n in bins])
+        steps = [(x, y) for low, high, n in bins for x, y in ((low, 0.0), (low, float(n)), (high, float(n)), (high, 0.0))]
         about = f"rows (up) by predicted less true value (across), {where}; the outermost bins hold what lies beyond"
         return chart("Residuals", about, f"error of {report['target']}", [steps], data)
     if "confusion" not in found:
