@@ -72,6 +72,15 @@ def test_faults_are_found(check, level, says, rows, roles):
     assert all(line["do"] for line in lines if line["level"] == "fail")
 
 
+def test_equal_rows_and_torn_groups_are_told_of_unlabelled_rows_too():
+    rows = clean().assign(who=[f"p{i // 20}" for i in range(N)])
+    rows.loc[[1, 21], ["y", "who"]] = None
+    again = pd.concat([rows, rows[1:2].assign(y="q"), rows[2:3]])
+    lines = found(again, split="part", group="who", modality={"story": "text"})
+    assert "4 rows are equal in all inputs to another row; 1 groups of them differ" in lines["duplicates"][0]["says"]
+    assert "10 groups of 'who' stand in test and in other parts, 'p0' for one" in lines["groups"][0]["says"]
+
+
 def test_a_number_that_is_the_target_is_found():
     rows = clean().assign(y=RANDOM.normal(size=N))
     rows["again"] = 3 * rows["y"] + 1
