@@ -246,6 +246,7 @@ def test_the_configuration_is_the_whole_job(run, tmp_path):
         (["training.epochs=many"], "expected: int for setting 'epochs'\ngot:      'many'"),
         (["sed=3"], "did you mean 'seed'?"),
         (["modality=3"], "for setting 'modality'"),
+        (["seed=3", "seed.more=1"], "expected: int for setting 'seed'"),
     ],
 )
 def test_wrong_settings_are_named(run, settings, says):

@@ -15,6 +15,7 @@ from xmodal.experts.data import MOST
 from xmodal.inspection import inspect, seconds_of
 from xmodal.job import Recipes, changed
 from xmodal.race import candidates
+from xmodal.report import found_files
 
 N = 200
 RANDOM = np.random.default_rng(0)
@@ -73,6 +74,15 @@ def test_faults_are_found(check, level, says, rows, roles):
     assert all(line["do"] for line in lines if line["level"] == "fail")
 
 
+def test_equal_rows_and_torn_groups_are_told_of_unlabelled_rows_too():
+    rows = clean().assign(who=[f"p{i // 20}" for i in range(N)])
+    rows.loc[[1, 21], ["y", "who"]] = None
+    again = pd.concat([rows, rows[1:2].assign(y="q"), rows[2:3]])
+    lines = found(again, split="part", group="who", modality={"story": "text"})
+    assert "4 rows are equal in all inputs to another row; 1 groups of them differ" in lines["duplicates"][0]["says"]
+    assert "10 groups of 'who' stand in test and in other parts, 'p0' for one" in lines["groups"][0]["says"]
+
+
 def test_a_number_that_is_the_target_is_found():
     rows = clean().assign(y=RANDOM.normal(size=N))
     rows["again"] = 3 * rows["y"] + 1
@@ -119,7 +129,7 @@ def test_moving_pictures_formats_and_refused_ones_are_counted(tmp_path: Path) ->
 
 
 def test_of_many_kinds_of_files_the_most_frequent_are_shown() -> None:
-    shown = list(cli.found_files("pic", {f"damage {i}": 1000 * (13 - i) for i in range(13)}))
+    shown = list(found_files("pic", {f"damage {i}": 1000 * (13 - i) for i in range(13)}))
     assert [kind for _, kind, _ in shown] == [*(f"damage {i}" for i in range(10)), "3 kinds more"]
     assert shown[0] == ("pic", "damage 0", "13,000") and shown[-1][2] == "6,000"
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import dataclasses
 import errno
-import functools
 import inspect
 import io
 import json
@@ -18,78 +16,55 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
 
 from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
-from xmodal.job import Job, State, Training
+from xmodal.files import plain, write_beside
+from xmodal.job import Job, State, Training, changed, registry
 
 FORMULA, SIGNED = r"^[=+\-@\t\r]", r"^[+\-]?[0-9.]+([eE][+\-]?[0-9]+)?$"  # what a spreadsheet runs, but for numbers
+FIELDS, HINTS = Job.__dataclass_fields__, get_type_hints(Job)
+LEARN = [name for name, field in FIELDS.items() if "help" in field.metadata]  # options of commands that learn
+READ = ["media_root", "encoding", "sheet"]  # and of those that read another table with a model
+
+NewTable = Annotated[Path | None, typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")]
+OldTable = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
+ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", default_factory=list, show_default=False, metavar="KEY=VALUE", help="Goes before --config.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-TableFile = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `fit --out` wrote.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
-KINDS = 10  # of files of a column that `inspect` prints; JSON has all
-POSITIONAL, KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-Make = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-ASKED = {f.name: f for f in dataclasses.fields(Job) if "help" in f.metadata}
-AGAIN = ("media_root", "encoding", "sheet")  # of a new table, they may differ from those of the fit
-TYPES: dict[str, Any] = {"str": str | None, "int": int | None, "float": float | None, "bool": bool | None}  # others: a list
+def command(name: str | None = None, fields: Iterable[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command of the app. These fields of Job become options of it, and reach it as `**given`: None or no value at all, not given."""
 
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        parameters = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        for field in fields:
+            about, several = FIELDS[field].metadata, get_origin(HINTS[field]) in (tuple, dict)
+            text = about["help"] + (" Repeatable." if several else "")
+            kind: Any = list[str] if several else HINTS[field] | None
+            hint = Annotated[kind, typer.Option(show_default=False, metavar=about["metavar"], help=text)]
+            parameters.append(inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=[] if several else None, annotation=hint))
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
+        return app.command(name)(exits()(function))
 
-def option(field: Any) -> inspect.Parameter:
-    """Of a field of Job. None, or no value at all: not given."""
-    kind, flag = TYPES.get(field.type.split(" ")[0], list[str]), "--" + field.name.replace("_", "-")
-    text = field.metadata["help"] + (" Repeatable." if kind == list[str] else "")
-    names = [f"{flag}/--no-{flag[2:]}"] if kind == bool | None else [flag]
-    given = typer.Option(*names, show_default=False, metavar=field.metadata["metavar"], help=text)
-    default: list[str] | None = [] if kind == list[str] else None
-    return inspect.Parameter(field.name, KEYWORD, default=default, annotation=Annotated[kind, given])
-
-
-def extended(command: Callable[..., None], first: inspect.Parameter, last: Sequence[inspect.Parameter], make: Make) -> Callable[..., None]:
-    """The command with more parameters, before and after its own. What `make` builds of all values goes to its parameters of these
-    names, which no user sees."""
-    asked = {p.name: p for p in inspect.signature(command, eval_str=True).parameters.values()}
-    own = [p for name, p in asked.items() if name not in ("rows", "learner")]
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        built = make(given)
-        command(**{name: built[name] if name in built else given[name] for name in asked})
-
-    parameters = [first, *own, *last]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapped
-
-
-def learns(command: Callable[..., None]) -> Callable[..., None]:
-    """A command over a table that is learnt from: TABLE, an option for each field of a Job, and a file of them. It gets what these
-    give as `rows` and `learner`."""
-    argument = typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")
-    table = inspect.Parameter("table", POSITIONAL, default=None, annotation=Annotated[Path | None, argument])
-    file = typer.Option(metavar="FILE", help="TOML that `xmodal config` wrote; options go before it.")
-    change = typer.Option("--set", show_default=False, metavar="KEY=VALUE", help="Goes before --config.")
-    config = inspect.Parameter("config", KEYWORD, default=None, annotation=Annotated[Path | None, file])
-    settings = inspect.Parameter("settings", KEYWORD, default=[], annotation=Annotated[list[str], change])
-    return extended(command, table, [*map(option, ASKED.values()), config, settings], new_learner)
-
-
-def applies(command: Callable[..., None]) -> Callable[..., None]:
-    """A command of a model that was saved: MODEL, and how to read what it is applied to, if otherwise than at its fit. It gets the
-    `learner`."""
-    model = inspect.Parameter("model", POSITIONAL, annotation=ModelFolder)
-    return extended(command, model, [option(ASKED[name]) for name in AGAIN], old_learner)
+    return add
 
 
 @contextlib.contextmanager
@@ -146,134 +121,126 @@ def warn(notes: Iterable[str]) -> None:
         typer.echo(f"warning: {note}", err=True)
 
 
-def show(header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+def show_json(found: Any) -> None:
+    """JSON alone; what is not finite is null."""
+    typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
+
+
+def show(header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """A table on standard output; names are text, never markup."""
     from rich import box, markup, table
 
     grid = table.Table(*map(markup.escape, header), box=box.SIMPLE_HEAD)
     for line in lines:
-        grid.add_row(*map(markup.escape, line))
+        grid.add_row(*(markup.escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in line))
     Console().print(grid)
 
 
-def show_verdict(found: Mapping[str, Any]) -> None:
-    """Every input alone and all together, and whether mixing paid."""
-    from xmodal.report.html import ranged
+def show_scores(found: Mapping[str, Any]) -> None:
+    """Every metric of each target, and the verdict: each input alone, all together, and whether mixing paid; whichever is there."""
+    from xmodal.report import compared, ranged, scored
 
-    verdict, metric, subsets = found["verdict"], found["verdict"]["metric"], found["subsets"]
-    most = max((len(s["inputs"]) for s in subsets), default=0)
-    lines = [
-        (s["inputs"][0] if len(s["inputs"]) == 1 else "all inputs", ranged(s["metrics"][metric], s["ci95"][metric]),
-         ranged(s.get("gain"), s.get("gain_ci95"), "+"))
-        for s in subsets if len(s["inputs"]) in (1, most)
-    ]  # fmt: skip
-    show(("inputs", f"{metric} [95 %]", "gain over the best of them"), lines)
-    over = f" over {verdict['best_single']} alone, {verdict['rows']} rows" if verdict["gain"] is not None else ""
-    typer.echo(f"Verdict: {verdict['outcome']}: {ranged(verdict['gain'], verdict['ci95'], '+')}{over}")
-
-
-def show_scores(found: Mapping[str, Any], as_json: bool) -> None:
-    """The JSON of `evaluate` or `crossval`, as it is or as tables."""
-    from xmodal.files import plain
-    from xmodal.report.html import ranged
-
-    if as_json:
-        return typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
     warn(found["warnings"])
-    for name, target in found["targets"].items():
-        lines = [(metric, ranged(value, target["ci95"][metric])) for metric, value in target["metrics"].items()]
-        show((f"{name}: {target['n']} rows ({found['part']})", "value [95 %]"), lines)
-    return show_verdict(found) if "verdict" in found else None
+    for title, lines in scored(found):
+        show((title, "value [95 %]"), lines)
+    if "verdict" in found:
+        verdict, sizes = found["verdict"], [len(s["inputs"]) for s in found["subsets"]]
+        ends = [s for s in found["subsets"] if len(s["inputs"]) in (1, max(sizes))]
+        show(*compared(ends, verdict["metric"]))
+        over = f" over {verdict['best_single']} alone, {verdict['rows']} rows" if verdict["gain"] is not None else ""
+        typer.echo(f"Verdict: {verdict['outcome']}: {ranged(verdict['gain'], verdict['ci95'], '+')}{over}")
 
 
-def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
-    """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
-    kinds = list(counts.items())
-    for kind, count in kinds[:KINDS]:
-        yield column, kind, f"{count:,}"
-    if rest := kinds[KINDS:]:
-        yield column, f"{len(rest):,} kinds more", f"{sum(count for _, count in rest):,}"
-
-
-def divide(option: str, value: str, known: Collection[str]) -> tuple[str, str]:
-    """NAME=VALUE at the longest known NAME. Usage error without `=`; ConfigError where no known name stands before one."""
+def divide(option: str, value: str, known: Collection[str] | None = None) -> tuple[str, str]:
+    """NAME=VALUE at the longest known NAME, or at the first `=`. Usage error without one; ConfigError where no known name stands
+    before one."""
     cuts = [i for i, c in enumerate(value) if c == "="]
     if not cuts:
         raise typer.BadParameter(f"{value!r} holds no '='", param_hint=f"--{option}")
-    cut = max((i for i in cuts if value[:i] in known), default=None)
+    cut = cuts[0] if known is None else max((i for i in cuts if value[:i] in known), default=None)
     if cut is None:
-        raise unknown("name", value[: cuts[0]], known)
+        raise unknown("name", value[: cuts[0]], known or ())
     return value[:cut], value[cut + 1 :]
 
 
-def new_learner(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given of the options."""
+    return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+def new_learner(table: Path | None, config: Path | None, settings: Sequence[str], given: Mapping[str, Any]) -> tuple[Any, Any]:
     """The table, and a learner with the roles that the configuration and the options give to its columns."""
-    from xmodal.job import registry
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
     from xmodal.table import read_table
 
-    values = configured(given["config"], given["settings"])
-    values |= {n: str(v) if isinstance(v, Path) else v for n, v in given.items() if n in Job.__dataclass_fields__ and v not in (None, [])}
+    values = configured(config, settings) | chosen(given) | ({"table": str(table)} if table else {})
     if not values.get("table") or not values.get("target"):
         raise typer.BadParameter("give TABLE and --target, or a --config that holds both")
     rows = read_table(Path(values["table"]), values.get("encoding"), values.get("sheet"))
-    columns, asked = rows.data.column_names, [values["target"]] if isinstance(values["target"], str) else list(values["target"])
+    columns, asked = rows.data.column_names, [values["target"]] if isinstance(values["target"], str) else values["target"]
     said = [divide("target", t, columns) if "=" in t and t not in columns else (t, values.get("kind")) for t in asked]
-    values["target"] = [name for name, _ in said]
-    if len(kinds := {kind for _, kind in said}) > 1:
+    if len({kind for _, kind in said}) > 1:
         raise typer.BadParameter("several targets are all of kind multilabel: --target COL=multilabel", param_hint="--target")
-    values["kind"] = kinds.pop()
-    for name in (n for n in ("input", "modality", "encoder") if isinstance(values.get(n), list)):
-        known = {*columns, *values.get("input", ()), "table", "columns", *(registry("modalities", MODALITIES) if name == "encoder" else ())}
-        values[name] = dict(divide(name, v, {v.split("=", 1)[0]} if name == "input" else known) for v in values[name])
-    return {"rows": rows, "learner": Learner(**values)}
+    values |= {"target": [name for name, _ in said], "kind": said[0][1]}
+    names = {*columns, "table", "columns", *registry("modalities", MODALITIES)}
+    for name in ("input", "modality", "encoder"):
+        if isinstance(values.get(name), list):
+            values[name] = dict(divide(name, v, None if name == "input" else names) for v in values[name])
+        names |= set(values.get("input", ()))
+    return rows, Learner(**values)
 
 
 def configured(path: Path | None, settings: Sequence[str]) -> dict[str, Any]:
     """What a configuration file and `--set` say. Raises ConfigError where the file is no TOML."""
-    import tomllib
-
     try:
         values = tomllib.loads(path.read_text("utf-8-sig")) if path else {}
     except ValueError as e:
         raise ConfigError("a configuration file in TOML, UTF-8", f"{e} in {path}", "write it anew with: xmodal config") from e
     for setting in settings:
-        name, word = divide("set", setting, {setting.split("=", 1)[0]})
-        *path_to, last = name.split(".") if name.startswith("training.") else name.split(".", 1)
-        if path_to == ["training"] and path is not None and last in Training.__dataclass_fields__:  # over each kind's own in the file
-            for kind in values.get("training", {}).values():
-                kind.pop(last, None) if isinstance(kind, dict) else None
-        place = values
-        for step in path_to:
-            place = place.setdefault(step, {})
-        kind = str(Job.__dataclass_fields__[name].type) if name in Job.__dataclass_fields__ else ""
+        name, word = divide("set", setting)
+        *steps, last = name.split(".") if name.startswith("training.") else name.split(".", 1)
+        kind = str(FIELDS[name].type) if name in FIELDS else ""
         try:
-            place[last] = word if kind.startswith("str") else tomllib.loads(f"x = {word}")["x"]
+            value = word if kind.startswith("str") else tomllib.loads(f"x = {word}")["x"]
         except ValueError:
-            place[last] = [word] if kind.startswith("tuple") else word
+            value = [word] if kind.startswith("tuple") else word
+        every = steps == ["training"] and last in Training.__dataclass_fields__  # of each kind of network
+        for way in [["training", network] for network in ("descriptor", "raw", "correction")] if every else [steps]:
+            place = values
+            for step in way:
+                place[step] = place[step] if isinstance(place.get(step), dict) else {}
+                place = place[step]
+            place[last] = value
     return values
 
 
-def old_learner(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A saved learner, that reads tables as its fit did where nothing else is given."""
-    from xmodal.job import changed
+def old_learner(model: Path, given: Mapping[str, Any]) -> Any:
+    """A saved learner that reads tables as is asked for now."""
     from xmodal.learner import Learner
 
-    learner = Learner.load(given["model"])
-    learner.job = changed(learner.job, {name: given[name] for name in AGAIN if given[name]})
-    return {"learner": learner}
+    learner = Learner.load(model)
+    learner.job = changed(learner.job, chosen(given))
+    return learner
 
 
-def row_given(text: str) -> dict[str, Any]:
-    """One row from standard input."""
-    try:
-        row, got = json.loads(text), "another kind of JSON"
-    except ValueError as e:
-        row, got = None, str(e)
-    if not isinstance(row, dict):
-        raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
-    return row
+def check_out(out: Path | None, endings: Sequence[str]) -> None:
+    """Raises ConfigError, before any work, for a file that cannot be written."""
+    if out and out.suffix not in endings:
+        raise ConfigError(f"--out {' or '.join(f'FILE{e}' for e in endings)}", str(out), "give one of these endings")
+    if out and not out.absolute().parent.is_dir():
+        raise ConfigError("--out in a folder that is there", str(out), "make the folder first")
+
+
+def write(answers: Any, out: Path | None) -> None:
+    """A table as Parquet or CSV; without a file, CSV on standard output."""
+    from pyarrow import csv, parquet
+
+    with write_beside(out) if out else contextlib.nullcontext(sys.stdout.buffer) as new:
+        if out and out.suffix == ".parquet":
+            parquet.write_table(answers, new)
+        else:
+            csv.write_csv(disarmed(answers), new)
 
 
 def disarmed(answers: Any) -> Any:
@@ -281,15 +248,18 @@ def disarmed(answers: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    names = answers.column_names
-    for at, name in enumerate(names):
-        cells = answers.column(at)
+    for at, (name, cells) in enumerate(zip(answers.column_names, answers.columns, strict=True)):
         if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
             armed = pc.and_(pc.match_substring_regex(cells, FORMULA), pc.invert(pc.match_substring_regex(cells, SIGNED)))
             if count := pc.sum(armed).as_py():
                 warn([f"{count} cells of {name!r} begin like formulas: each gets an ' before it; Parquet keeps them as they are"])
                 answers = answers.set_column(at, name, pc.if_else(armed, pc.binary_join_element_wise("'", cells, ""), cells))
     return answers
+
+
+def ids_of(rows: Any, learner: Any) -> dict[str, Any]:
+    """The id columns that a table has."""
+    return {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
 
 
 @app.callback()
@@ -299,17 +269,18 @@ def start(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, 
         os.environ["XMODAL_DEBUG"] = "1"
 
 
-@app.command()
-@exits()
-@learns
+@command(fields=LEARN)
 def fit(
-    rows: Any, learner: Any, *, out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
+    table: NewTable = None, *, config: ConfigFile = None, settings: Settings,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where the model goes. [model]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the model that is there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same that was interrupted.")] = False,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Learn a column of TABLE, write a model, and say whether mixing the inputs paid."""
     from xmodal.learner import check_free
 
+    rows, learner = new_learner(table, config, settings, given | {"out": out})
     job, folder = learner.job, Path(learner.job.out)
     check_free(folder, force)
     state = folder.resolve().with_name(f".{folder.resolve().name}.resume")
@@ -320,195 +291,166 @@ def fit(
     except KeyboardInterrupt:
         typer.echo("the same command with --resume goes on from here", err=True)
         raise
-    found: Mapping[str, Any] = learner.report
-    warn(found["warnings"])
-    show_verdict(found)
-    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    part = ("--part", "test") if found["parts"]["test"] else ()
+    show_scores(learner.report)
     if job.examples:
         typer.echo("It keeps thumbnails and texts of a few rows for its report; --no-examples keeps none.")
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     typer.echo(f"The model is in {folder} ({size / 1e6:.1f} MB). Next:")
+    part = ("--part", "test") if learner.report["parts"]["test"] else ()
     roots = [word for root in job.media_root for word in ("--media-root", root)]  # a model keeps none
-    for command in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
-        typer.echo(f"  xmodal {shlex.join((command[0], str(folder), job.table, *command[1:]))}")
+    for name, *words in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
+        typer.echo(f"  xmodal {shlex.join((name, str(folder), job.table, *words))}")
 
 
-@app.command()
-@exits()
-@learns
-def crossval(rows: Any, learner: Any, *, folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False) -> None:
+@command(fields=LEARN)
+def crossval(
+    table: NewTable = None, *, config: ConfigFile = None, settings: Settings,
+    folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5, as_json: AsJson = False, **given: Any,
+) -> None:  # fmt: skip
     """Run all of `fit` inside each fold and score its held-out rows. Rows that --split marks test stay out."""
+    rows, learner = new_learner(table, config, settings, given)
     with progress_bar() as progress:
         found = learner.crossval(rows, folds=folds, progress=progress)
-    show_scores(found, as_json)
+    (show_json if as_json else show_scores)(found)
 
 
-@app.command("inspect")
-@exits()
-@learns
+@command("inspect", LEARN)
 def inspect_table(
-    rows: Any, learner: Any, *, as_json: AsJson = False,
+    table: NewTable = None, *, config: ConfigFile = None, settings: Settings, as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as one HTML page.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a check fails.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a check fails.")] = False, **given: Any,
 ) -> None:  # fmt: skip
     """Say how TABLE is read, what is missing, unreadable or leaking, and what a fit will cost. Nothing is learnt."""
-    from xmodal.files import plain, write_beside
     from xmodal.inspection import inspect as look
-    from xmodal.report import inspected
+    from xmodal.report import inspected, inspected_page
 
+    rows, learner = new_learner(table, config, settings, given)
     with progress_bar() as progress:
         found: Any = look(learner, rows, progress)
     if html:
         with write_beside(html) as new:
-            new.write_text(inspected(found), "utf-8", errors="replace")
+            new.write_text(inspected_page(found), "utf-8", errors="replace")
     if as_json:
-        typer.echo(json.dumps(plain(found), ensure_ascii=False, allow_nan=False))
+        show_json(found)
     else:
-        lines = [(c["name"], c["modality"], f"{c['missing']:,}", f"{c['broken']:,}", c["reason"]) for c in found["columns"]]
-        show(("column", "read as", "missing", "broken", "because"), lines)
-        files = [line for c in found["columns"] for line in found_files(c["name"], c.get("files", {}))]
-        if files:
-            show(("column", "its files", "count"), files)
-        show(("", "check", "finding", "what to do"), [(f["level"], f["check"], f["says"], f["do"]) for f in found["findings"]])
-        if found["cost"]:
-            typer.echo(
-                "A fit on {rows:,} rows: {experts} experts, {fits} fits, about {cpu_seconds:,.0f} CPU seconds.".format_map(found["cost"])
-            )
+        tables, cost = inspected(found)
+        for header, lines in tables.values():
+            show(header, lines)
+        typer.echo(cost)
     if strict and any(f["level"] == "fail" for f in found["findings"]):
         raise typer.Exit(1)
 
 
-@app.command()
-@exits()
-@learns
-def config(rows: Any, learner: Any) -> None:
+@command("config", LEARN)
+def print_config(table: NewTable = None, *, config: ConfigFile = None, settings: Settings, **given: Any) -> None:
     """Print the complete job that `fit` would run, as TOML: every setting, and how each column is read as a comment."""
     from xmodal.prepare import new_task, open_new
 
+    rows, learner = new_learner(table, config, settings, given)
     opened = open_new(rows, learner.job)
     typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
     for reading in opened.readings.values():
         typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
 
 
-@app.command()
-@exits()
-@applies
+@command(fields=READ)
 def evaluate(
-    learner: Any, table: TableFile, *, as_json: AsJson = False,
-    part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None,
+    model: ModelFolder, table: OldTable, *, as_json: AsJson = False,
+    part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None, **given: Any,
 ) -> None:  # fmt: skip
     """Score a model on the labelled rows of TABLE."""
+    learner = old_learner(model, given)
     with progress_bar() as progress:
         found = learner.evaluate(table, part, progress=progress)
-    show_scores(found, as_json)
+    (show_json if as_json else show_scores)(found)
 
 
-@app.command()
-@exits()
-@applies
+@command(fields=READ)
 def predict(
-    learner: Any,
-    table: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="None: a row as JSON on standard input.")] = None,
-    *, proba: Annotated[bool, typer.Option("--proba", help="Also the probability of every class.")] = False,
+    model: ModelFolder,
+    table: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="None: a row as JSON on standard input.")] = None, *,
+    proba: Annotated[bool, typer.Option("--proba", help="Also the probability of every class.")] = False,
     intervals: Annotated[bool, typer.Option("--intervals", help="Also low and high, or the set of classes.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV or Parquet; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV or Parquet; else standard output.")] = None, **given: Any,
 ) -> None:  # fmt: skip
     """Predict every row of TABLE, in order, beside its id columns; or one row, given and answered as JSON."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
 
-    from xmodal.files import write_beside
     from xmodal.table import read_table
 
-    if out and out.suffix not in (".csv", ".parquet"):
-        raise ConfigError("--out FILE.csv or FILE.parquet", str(out), "give one of these endings")
-    if out and not out.absolute().parent.is_dir():
-        raise ConfigError("--out in a folder that is there", str(out), "make the folder first")
+    check_out(out, (".csv", ".parquet"))
     if table is None and (out or sys.stdin.isatty()):
         raise typer.BadParameter("give a table, or one row as JSON on standard input and no --out")
+    learner = old_learner(model, given)
     target, classes = learner.model.answer.task.name, learner.classes
     if proba and classes is None:
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
-    row = row_given(sys.stdin.read()) if table is None else {}
+    row: Any = {}
+    if table is None:
+        try:
+            row, got = json.loads(sys.stdin.read()), "another kind of JSON"
+        except ValueError as e:
+            row, got = None, str(e)
+        if not isinstance(row, dict):
+            raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
     known = {*learner.job.roles, target, *learner.model.readings}
     warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         prediction, notes = learner.predictions(rows, progress)
     warn(notes)
-    columns: dict[str, Any] = {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
-    columns[target] = learner.decide(prediction.score)
+    columns = ids_of(rows, learner) | {target: learner.decide(prediction.score)}
     if proba:
         columns |= {f"probability_{c}": prediction.score[:, i] for i, c in enumerate(classes)}
     columns |= learner.intervals(prediction.score) if intervals else {}
     names = [one.name for one in learner.model.answer.inputs.values()]
     broken = [";".join(n for n, state in zip(names, row, strict=True) if state == State.BROKEN) for row in prediction.state_RM]
     columns |= {"unreadable": broken} if any(broken) else {}  # what a row's answer could not rest on
-    answers = pa.table(columns)
     if table is None:
-        return typer.echo(json.dumps(answers.to_pylist()[0], ensure_ascii=False))
-    with write_beside(out) if out else contextlib.nullcontext(sys.stdout.buffer) as new:
-        if out and out.suffix == ".parquet":
-            parquet.write_table(answers, new)
-        else:
-            csv.write_csv(disarmed(answers), new)
-    return None
+        typer.echo(json.dumps(pa.table(columns).to_pylist()[0], ensure_ascii=False))
+    else:
+        write(pa.table(columns), out)
 
 
-@app.command()
-@exits()
-@applies
+@command(fields=READ)
 def embed(
-    learner: Any, table: TableFile, *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet (beside the id columns) or .npy.")],
+    model: ModelFolder, table: OldTable, *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet (beside the id columns) or .npy.")], **given: Any,
 ) -> None:  # fmt: skip
     """Write the deep fusion's joint vector of every row of TABLE, in order."""
     import numpy as np
     import pyarrow as pa
-    from pyarrow import parquet
 
-    from xmodal.files import write_beside
     from xmodal.table import read_table
 
-    if out.suffix not in (".npy", ".parquet"):
-        raise ConfigError("--out FILE.npy or FILE.parquet", str(out), "give one of these endings")
+    check_out(out, (".npy", ".parquet"))
+    learner = old_learner(model, given)
     rows = read_table(table, learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         x_RD = learner.embed(rows, progress)
-    ids = {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
-    with write_beside(out) as new, new.open("wb") as file:
-        if out.suffix == ".npy":
+    if out.suffix == ".parquet":
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(x_RD.ravel()), x_RD.shape[1])
+        write(pa.table(ids_of(rows, learner) | {"embedding": vectors}), out)
+    else:
+        with write_beside(out) as new, new.open("wb") as file:
             np.save(file, x_RD, allow_pickle=False)
-        else:
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(x_RD.ravel()), x_RD.shape[1])
-            parquet.write_table(pa.table({**ids, "embedding": vectors}), file)
 
 
-LISTS = {
-    "fusions": ("fusion", "FUSIONS"), "encoders": ("encoders", "ENCODERS"), "experts": ("experts", "EXPERTS"),
-    "modalities": ("modality", "MODALITIES"), "heads": ("heads", "HEADS"),
-}  # fmt: skip
+MODULES = {"fusions": "fusion", "encoders": "encoders", "experts": "experts", "modalities": "modality", "heads": "heads"}
 
 
-@app.command("list")
-@exits()
-def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(LISTS), help="What to list.")]) -> None:
+@command("list")
+def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(MODULES), help="What to list.")]) -> None:
     """Say what is there to choose from, plugins too, a line each."""
-    from importlib import import_module
-
-    from xmodal.job import registry
-
-    if kind not in LISTS:
-        raise unknown("list", kind, LISTS)
-    module, name = LISTS[kind]
-    for known, one in sorted(registry(kind, getattr(import_module(f"xmodal.{module}"), name)).items()):
+    if kind not in MODULES:
+        raise unknown("list", kind, MODULES)
+    builtin = getattr(import_module(f"xmodal.{MODULES[kind]}"), kind.upper())
+    for known, one in sorted(registry(kind, builtin).items()):
         said = inspect.getdoc(one if isinstance(one, type) else type(one)) or ""
         typer.echo(f"{known:<14}{re.split(r'[.:] (?=[A-Z])', ' '.join(said.split()))[0].rstrip('.:')}")
 
 
-@app.command()
-@exits()
+@command()
 def cache(action: Annotated[str, typer.Argument(metavar="size|verify|clear", help="What to do.")]) -> None:
     """Stored features: how many there are, whether they are whole (damaged ones are made again), or delete them all."""
     from xmodal.features import Store
@@ -526,8 +468,7 @@ def cache(action: Annotated[str, typer.Argument(metavar="size|verify|clear", hel
     typer.echo(f"{store.root}: {sum(size for _, size in store.sizes().values()) / 1e6:,.1f} MB")
 
 
-@app.command()
-@exits()
+@command()
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where table.csv and its pictures go.")],
     rows: Annotated[int, typer.Option(min=40, help="Of training, and as many of test.")] = 2000,
@@ -541,8 +482,7 @@ def demo(
     typer.echo(f"Drawn. Next:\n  xmodal {shlex.join(('fit', str(table), *roles, '--out', str(out / 'model')))}")
 
 
-@app.command()
-@exits()
+@command()
 def report(model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where the page goes.")]) -> None:
     """Draw all that `fit` measured as one HTML page, which needs no network and no table."""
     from xmodal.learner import Learner

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xmodal.report.html import LINES, WIDTH, Html, chart, cut, span, table, tag, ticks
@@ -13,6 +13,7 @@ DATA = table("t", ("a",), [])
 
 
 @given(NUMBERS, st.floats(1e-6, 1e9))
+@example(-476543289.9453174, 1e-06)  # apart by rounding alone
 def test_ticks_are_few_and_inside(low, more):
     low, high = span([low, low + more])
     found = ticks(low, high)

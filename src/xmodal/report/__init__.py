@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from xmodal.artefact import Model
 from xmodal.job import Json
 from xmodal.metrics import LOWER
 from xmodal.report.examples import drawn as drawn
-from xmodal.report.html import Html, Line, chart, cut, number, ranged, table, tag
+from xmodal.report.html import Html, Line, chart, cut, number, table, tag
+from xmodal.report.html import ranged as ranged
 
 Found = Mapping[str, Any]  # of report.json
+KINDS = 10  # of files of a column that are shown; JSON has all
+Lines = Sequence[Sequence[object]]  # of a table
 OUTCOMES = {
     "pays": "Mixing the inputs paid: together they are better than {single} alone by {gain} of {metric}, on {rows} held-out rows.",
     "does_not_pay": "Mixing the inputs did not pay: against {single} alone it brings {gain} of {metric}, on {rows} held-out rows.",
@@ -33,10 +36,50 @@ class Shown(dict[str, Json]):
         found: Any = self
         verdict = found.get("verdict", found if "outcome" in found else None)
         parts = [tag("p", tag("strong", sentence(verdict)))] if verdict else []
-        for name, one in found.get("targets", {}).items():
-            lines = [(metric, ranged(value, one["ci95"][metric])) for metric, value in one["metrics"].items()]
-            parts.append(table(f"{name}: {one['n']} rows ({found['part']})", ("metric", "value [95 %]"), lines))
+        parts += [table(title, ("metric", "value [95 %]"), lines) for title, lines in scored(found)]
         return "".join([*parts, subsets(found)] if found.get("subsets") else parts)
+
+
+def scored(found: Found) -> Iterator[tuple[str, Lines]]:
+    """Of each target how many rows, and every metric."""
+    for name, one in found.get("targets", {}).items():
+        yield f"{name}: {one['n']} rows ({found['part']})", [(metric, measured(one, metric)) for metric in one["metrics"]]
+
+
+def compared(sets: Sequence[Found], metric: str) -> tuple[Sequence[str], Lines]:
+    """The verdict in figures, a line a set of inputs."""
+    lines = [(called(s, sets), measured(s, metric), ranged(s.get("gain"), s.get("gain_ci95"), "+")) for s in sets]
+    return ("inputs", f"{metric} [95 %]", "gain over the best of them"), lines
+
+
+def called(one: Found, sets: Sequence[Found], room: int = 1000) -> str:
+    """A set of inputs by their names, in so many letters."""
+    count = len(one["inputs"])
+    if 1 < count == max(len(s["inputs"]) for s in sets):
+        return "all inputs"
+    return " + ".join(cut(name, max(2, (room - 3 * (count - 1)) // count)) for name in one["inputs"])
+
+
+def inspected(found: Found) -> tuple[dict[str, tuple[Sequence[str], Lines]], str]:
+    """What `inspect` found as tables, and what a fit will cost."""
+    columns = [tuple(c[k] for k in ("name", "modality", "distinct", "missing", "broken", "reason")) for c in found["columns"]]
+    files = [line for c in found["columns"] for line in found_files(c["name"], c.get("files", {}))]
+    findings = [tuple(f[k] for k in ("check", "level", "says", "do")) for f in found["findings"]]
+    tables: dict[str, tuple[Sequence[str], Lines]] = {
+        "Columns": (("column", "read as", "distinct", "missing", "broken", "because"), columns),
+        "Files": (("column", "its files", "count"), files),
+        "Findings": (("check", "level", "finding", "what to do"), findings),
+    }
+    told = "A fit on {rows:,} rows: {experts} experts, {fits} fits, about {cpu_seconds:,.0f} CPU seconds."
+    return {name: drawn for name, drawn in tables.items() if drawn[1]}, told.format_map(found["cost"]) if found["cost"] else ""
+
+
+def found_files(column: str, counts: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    """A line for each kind of file or oddity, the most frequent first; the rest, as each damage may have its own text, as one."""
+    rest = list(counts.values())[KINDS:]
+    yield from ((column, kind, f"{count:,}") for kind, count in list(counts.items())[:KINDS])
+    if rest:
+        yield column, f"{len(rest):,} kinds more", f"{sum(rest):,}"
 
 
 def sentence(verdict: Found) -> str:
@@ -58,34 +101,35 @@ def measured(one: Found | None, metric: str) -> str:
 def subsets(report: Found) -> Html:
     """The verdict in figures: every input alone, every set of inputs."""
     metric, sets = report["verdict"]["metric"], report["subsets"]
-    lines = [(" + ".join(s["inputs"]), measured(s, metric), ranged(s.get("gain"), s.get("gain_ci95"), "+")) for s in sets]
-    data = table("Every set of inputs", ("inputs", f"{metric} [95 %]", "gain over the best of them"), lines)
+    data = table("Every set of inputs", *compared(sets, metric))
     known = sorted((s for s in sets if s["metrics"][metric] is not None), key=lambda s: len(s["inputs"]))[:40]
     if not known:
         return tag("p", "Not measured: there were no labelled test rows.")
-    marks, names = list[Line](), list[str]()
+    marks = list[Line]()
     for i, one in enumerate(known):
         (low, high), value = one["ci95"][metric], one["metrics"][metric]
         marks += [[(value, -float(i))], *([[(low, -float(i)), (high, -float(i))]] if low is not None else [])]
-        room = max(2, (19 - 3 * (len(one["inputs"]) - 1)) // len(one["inputs"]))
-        whole = len(one["inputs"]) == len(known[-1]["inputs"]) > 1
-        names.append("all inputs" if whole else " + ".join(cut(name, room) for name in one["inputs"]))
     better = f"{'lower' if metric in LOWER else 'higher'} is better"
+    names = [called(one, known, 19) for one in known]
     return chart("Inputs alone and together", f"{metric} with 95 % intervals; {better}", metric, marks, data, names)
 
 
 def experts(report: Found) -> Html:
     """The best of each family, and all that were tried."""
     metric, best = report["metric"], dict[str, Any]()
-    known = [e for e in report["experts"] if (e.get("validation") or {"metrics": {}})["metrics"].get(metric) is not None]
-    for e in [*sorted(known, key=lambda e: e["validation"]["metrics"][metric], reverse=metric not in LOWER), *report["experts"]]:
+
+    def badness(one: Found) -> float:
+        value = (one.get("validation") or {"metrics": {}})["metrics"].get(metric)
+        return math.inf if value is None else value if metric in LOWER else -value
+
+    for e in sorted(report["experts"], key=badness):
         best.setdefault(e["family"], e)
     answer = {**report["answer"], "name": "the answer", "family": "all, pooled", "inputs": ["all"]}
     head = ("expert", "family", "inputs", f"{metric}, validation", f"{metric}, test", "weight", "rounds a fit", "CPU s", "ms a row")
     lines = [
         (e["name"], e["family"], cut(", ".join(e["inputs"]), 60), measured(e.get("validation"), metric), measured(e.get("test"), metric),
          number(report["weights"].get(e["name"])), ", ".join(map(str, e.get("rounds", []))),
-         *(number(e.get(k)) for k in ("fit_cpu_seconds", "milliseconds_a_row")))
+         number(e.get("fit_cpu_seconds")), number(e.get("milliseconds_a_row")))
         for e in [*best.values(), answer, *report["experts"]]
     ]  # fmt: skip
     first = table("The best of each family", head[:6], [line[:6] for line in lines[: len(best) + 1]])
@@ -109,9 +153,10 @@ def errors(report: Found) -> Html:
     """Confusion of classes, or residuals."""
     found, where = report["details"], f"{report['details']['rows']} {report['details']['part']} rows"
     if "residuals" in found:
-        bins = list(zip(pairwise(found["residuals"]["edges"]), found["residuals"]["counts"], strict=True))
-        data = table("Residuals", ("from, to", "rows"), [(f"{number(low)} to {number(high)}", n) for (low, high), n in bins])
-        steps = [(x, y) for (low, high), n in bins for x, y in ((low, 0.0), (low, float(n)), (high, float(n)), (high, 0.0))]
+        edges, counts = found["residuals"]["edges"], found["residuals"]["counts"]
+        bins = list(zip(edges[:-1], edges[1:], counts, strict=True))
+        data = table("Residuals", ("from, to", "rows"), [(f"{number(low)} to {number(high)}", n) for low, high, n in bins])
+        steps = [(x, y) for low, high, n in bins for x, y in ((low, 0.0), (low, float(n)), (high, float(n)), (high, 0.0))]
         about = f"rows (up) by predicted less true value (across), {where}; the outermost bins hold what lies beyond"
         return chart("Residuals", about, f"error of {report['target']}", [steps], data)
     if "confusion" not in found:
@@ -148,14 +193,11 @@ def examples(report: Found) -> Html:
 
 def card(one: Found) -> Html:
     """One row."""
-    cells, notes = list[Html](), dict[str, list[str]]()
+    cells = list[Html]()
     for column, kind, content in one["cells"]:
-        if kind == "note":
-            notes.setdefault(content, []).append(column)
-            continue
         image = {"src": f"data:image/jpeg;base64,{content}", "alt": f"{column} of row {one['row']}"} if kind == "image" else None
-        cells += [tag("dt", column), tag("dd", tag("img", **image) if image else tag("bdi", content))]
-    cells += [part for text, columns in notes.items() for part in (tag("dt", text), tag("dd", ", ".join(columns)))]
+        shown = tag("img", **image) if image else tag("i" if kind == "note" else "bdi", content)
+        cells += [tag("dt", column), tag("dd", shown)]
     truth, said = (cut(number(v) if isinstance(v, float) else v, 60) for v in (one["truth"], one["said"]))
     sure = [note(f"probability of the true class: {1 - one['error']:.2f}")] if isinstance(one["said"], str) else []
     return tag("div", tag("h4", f"Row {one['row']}: true {truth}, predicted {said}"), *sure, tag("dl", *cells), class_="card")
@@ -210,18 +252,11 @@ def page(model: Model) -> str:
     return whole(title, tag("header", *top), tag("nav", links, aria_label="Sections"), tag("main", *parts))
 
 
-def inspected(found: Found) -> str:
+def inspected_page(found: Found) -> str:
     """What `inspect` found, as a page."""
-    title = f"{found['rows']:,} rows: how they are read, and what to mind"
-    findings = [(f["check"], f["level"], f["says"], f["do"]) for f in found["findings"]]
-    columns = [(c["name"], c["modality"], c["distinct"], c["missing"], c["broken"], c["reason"]) for c in found["columns"]]
-    costs = [(name.replace("_", " "), value) for name, value in found["cost"].items()]
-    parts = (
-        tag("h2", "Findings"), table("Findings", ("check", "", "finding", "what to do"), findings),
-        tag("h2", "Columns"), table("Columns", ("column", "read as", "distinct", "missing", "unreadable", "because"), columns),
-        tag("h2", "Cost"), table("What a fit will take", ("what", "how much"), costs),
-    )  # fmt: skip
-    return whole(title, tag("header", tag("h1", title)), tag("main", *parts))
+    title, (tables, cost) = f"{found['rows']:,} rows: how they are read, and what to mind", inspected(found)
+    parts = [tag("section", tag("h2", name), table(name, *drawn)) for name, drawn in tables.items()]
+    return whole(title, tag("header", tag("h1", title), tag("p", cost)), tag("main", *parts))
 
 
 def whole(title: str, *parts: Html) -> str:
