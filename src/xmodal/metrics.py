@@ -25,7 +25,7 @@ def ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
 
 def total(weight_WR: np.ndarray, some: np.ndarray) -> np.ndarray:
     """The weight of some rows, or of some labels of them."""
-    return np.asarray(weight_WR @ some.reshape(len(some), -1).sum(1, dtype=np.float32))
+    return np.asarray(weight_WR @ some.reshape(len(some), -1).sum(1, dtype=np.float64))
 
 
 def recall(true: np.ndarray, said: np.ndarray, weight_WR: np.ndarray) -> np.ndarray:
