@@ -34,9 +34,11 @@ def table(folder: Path, rows: int) -> Path:
 
 
 def peak(*words: str, env: dict[str, str]) -> float:
-    """Megabytes."""
+    """Megabytes; printed at once, since the whole takes half an hour."""
     done = subprocess.run([sys.executable, "-c", PEAK, *words], env=env, capture_output=True, text=True, check=True)
-    return int(done.stderr.rsplit("peak ", 1)[1].split()[0]) / 1024
+    found = int(done.stderr.rsplit("peak ", 1)[1].split()[0]) / 1024
+    print(f"{words[0]} of {Path(words[-1] if words[0] == 'predict' else words[1]).stem}: {found:.0f} MB", file=sys.stderr, flush=True)
+    return found
 
 
 def run() -> list[Row]:
