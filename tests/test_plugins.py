@@ -13,19 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-KINDS = {"fusions": "gated", "heads": "focal", "experts": "neighbours", "modalities": "sound", "encoders": "spectrum"}
+KINDS = {"fusions": "gated", "heads": "focal", "experts": "neighbours", "modalities": "molecule", "encoders": "geometry"}
 QUICK = [word for name in ("epochs=2", "minimum=1", "folds=2") for word in ("--set", f"training.{name}")]
 DRAW = """
 import csv
-from test_xmodal_example import tone
+from test_xmodal_example import chain
 
 with open("table.csv", "w", newline="") as file:
     out = csv.writer(file)
     out.writerow(["clip", "note", "size", "label"])
     for row in range(80):
         low = row % 2
-        open(f"{row}.wav", "wb").write(tone((200 if low else 900) + row))
-        out.writerow(["" if row % 9 == 8 else f"{row}.wav", f"clip number {row} of a long list", row % 7, "low" if low else "high"])
+        open(f"{row}.xyz", "wb").write(chain(0.8 if low else 1.6, row))
+        out.writerow(["" if row % 9 == 8 else f"{row}.xyz", f"clip number {row} of a long list", row % 7, "low" if low else "high"])
 """
 
 
@@ -75,7 +75,7 @@ def test_the_list_shows_them(run):
 
 def test_they_train_are_saved_loaded_and_predict(run, installed):
     run("-c", DRAW)
-    roles = ("table.csv", "--target", "label", "--fusion", "gated", "--head", "focal", "--encoder", "sound=spectrum", *QUICK)
+    roles = ("table.csv", "--target", "label", "--fusion", "gated", "--head", "focal", "--encoder", "molecule=geometry", *QUICK)
     run("-m", "xmodal", "fit", *roles, "--out", "model")
     report = json.loads((installed / "model/report.json").read_text())
     names = {e["name"]: e for e in report["experts"]}
@@ -83,7 +83,7 @@ def test_they_train_are_saved_loaded_and_predict(run, installed):
     assert names["joint.neighbours"]["inputs"] == ["clip", "note", "table"]
     assert names["clip.neighbours"]["validation"]["metrics"]["roc_auc"] > 0.9, "the pitch tells the label"
     saved = "".join(p.read_text("utf-8") for p in (installed / "model").rglob("*.json"))
-    assert '"gated"' in saved and '"focal"' in saved and '"spectrum"' in saved
+    assert '"gated"' in saved and '"focal"' in saved and '"geometry"' in saved
     answers = list(csv.DictReader(run("-m", "xmodal", "predict", "model", "table.csv", "--proba").splitlines()))
     assert len(answers) == 80 and sum(a["label"] == ("low" if i % 2 else "high") for i, a in enumerate(answers)) > 70
     row = {"clip": "0.wav", "note": "clip number 0 of a long list", "size": 0}

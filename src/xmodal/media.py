@@ -42,13 +42,23 @@ STAND_INS = {
     b"<!doctype html": ("a web page", "download the file again"),
     b"<html": ("a web page", "download the file again"),
 }
-# What stands at a place near the start of a file tells its kind, whatever its name.
-MARKS = (
-    (0, rb"\x89PNG", "PNG"), (0, rb"\xff\xd8\xff", "JPEG"), (0, rb"GIF8", "GIF"), (0, rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
-    (0, rb"RIFF....WEBP", "WEBP"), (0, rb"BM....\0\0\0\0", "BMP"), (4, rb"ftypavi[fs]|ftyp.{8,24}avif", "AVIF"),
-    (4, rb"ftyp(?:he[iv]|mif1|msf1)", "HEIC"), (128, rb"DICM", "DICOM"), (0, rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
-    (0, rb"\0\0\0\x0cjP  ", "JPEG 2000"), (0, rb"%PDF", "PDF"), (0, rb"8BPS", "Photoshop"), (0, rb"(?:<\?xml.*)?<svg", "SVG"),
-)  # fmt: skip
+# What stands at a place near the start of a file tells its kind, whatever its name; by the modality that it is of.
+MARKS = {
+    "image": (
+        (0, rb"\x89PNG", "PNG"), (0, rb"\xff\xd8\xff", "JPEG"), (0, rb"GIF8", "GIF"), (0, rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
+        (0, rb"RIFF....WEBP", "WEBP"), (0, rb"BM....\0\0\0\0", "BMP"), (4, rb"ftypavi[fs]|ftyp.{8,24}avif", "AVIF"),
+        (4, rb"ftyp(?:he[iv]|mif1|msf1)", "HEIC"), (128, rb"DICM", "DICOM"), (0, rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+        (0, rb"\0\0\0\x0cjP  ", "JPEG 2000"), (0, rb"%PDF", "PDF"), (0, rb"8BPS", "Photoshop"), (0, rb"(?:<\?xml.*)?<svg", "SVG"),
+    ),
+    "audio": (
+        (0, rb"(?:RIFF|RF64|riff)....WAVE", "WAV"), (0, rb"fLaC", "FLAC"), (0, rb"OggS", "OGG"),
+        (0, rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", "MP3"), (4, rb"ftyp(?:M4A|M4B)", "M4A"), (0, rb"FORM....AIF", "AIFF"),
+    ),
+    "video": (
+        (0, rb"RIFF....AVI ", "AVI"), (0, rb"\x1aE\xdf\xa3", "MKV"), (4, rb"ftyp", "MP4"), (0, rb"\0\0\x01[\xba\xb3]", "MPEG"),
+    ),
+    "array": ((0, rb"\x93NUMPY", "NPY"),),
+}  # fmt: skip
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{40,}={0,2}\s*")
 DRIVE = re.compile(r"[A-Za-z]:/")
 ARCHIVE_DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, lzma.LZMAError)
@@ -72,7 +82,7 @@ class Raw(Protocol):
     def digest(self) -> str: ...  # blake2b-128 of its bytes, hexadecimal
 
     @property
-    def load(self) -> Callable[..., np.ndarray]: ...  # image: size=
+    def load(self) -> Callable[..., np.ndarray]: ...  # image: size=, sound: rate=, video: size= and frames=
 
 
 class Archive:
@@ -237,7 +247,15 @@ def shown(cell: Cell) -> str:
 
 def kind_of(start: bytes) -> str:
     """The kind of a file by its first bytes; empty if it isn't known."""
-    return next((kind for at, mark, kind in MARKS if re.compile(mark, re.DOTALL).match(start[:256], at)), "")
+    return sort_of(start)[1]
+
+
+def sort_of(start: bytes) -> tuple[str, str]:
+    """The modality and the kind of a file by its first bytes; empty if they aren't known."""
+    found = (
+        (sort, kind) for sort, marks in MARKS.items() for at, mark, kind in marks if re.compile(mark, re.DOTALL).match(start[:256], at)
+    )
+    return next(found, ("", ""))
 
 
 def embedded(cell: str) -> bytes | None:

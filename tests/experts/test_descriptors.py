@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tests.doubles import columns, pointed, text
 
 from xmodal.encoders.words import words
-from xmodal.experts.descriptors import DESCRIPTORS, ImageDescriptor, PlainDescriptor, TextDescriptor, product
+from xmodal.experts.descriptors import DESCRIPTORS, MediaDescriptor, PlainDescriptor, TextDescriptor, product
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.job import Key
 
@@ -60,8 +60,8 @@ def test_image_is_pca_of_blocks_with_equal_variance() -> None:
     hog, colour = random.normal(size=(40, 12)), random.normal(size=(40, 6)) * 9
     colour[:, 2] = 4.0  # never varies
     column = pointed({"hog": hog.astype(np.float32), "colour": colour.astype(np.float32)}, {}, np.arange(40))
-    fitted = ImageDescriptor.fit(column, {}, 0)
-    x = ImageDescriptor.transform(fitted, column).dense["linear"]
+    fitted = MediaDescriptor.fit(column, {}, 0)
+    x = MediaDescriptor.transform(fitted, column).dense["linear"]
     scaled = [(b - b.mean(0)) / np.where(b.std(0) > 0, b.std(0), 1) / np.sqrt(b.shape[1]) for b in (hog, colour)]
     expected = PCA(18, random_state=0).fit_transform(np.concatenate(scaled, 1))
     assert np.isclose((x**2).sum(1).mean(), 1, atol=0.05)

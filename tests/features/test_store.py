@@ -16,7 +16,8 @@ from xmodal.features.column import Spec
 from xmodal.features.store import DIGEST, Store
 
 SPEC = Spec("test", 1, "none", "{}")
-EMPTY = {"x": np.zeros((0, 3), np.float32), "y": np.zeros((0,), np.uint8)}
+EMPTY = {"x": np.zeros((0, 3), np.float32), "y": np.zeros((0,), np.uint8), "track": np.zeros((0, 2), np.float32)}
+RAGGED = frozenset({"track"})
 
 
 def digests(*numbers: int) -> np.ndarray:
@@ -29,22 +30,32 @@ def content(digest_U: np.ndarray) -> dict[str, np.ndarray]:
     return {"x": np.stack([seed, seed + 1, seed + 2], 1).astype(np.float32), "y": (seed % 251).astype(np.uint8)}
 
 
+def tracks(digest_U: np.ndarray) -> list[np.ndarray]:
+    """A ragged feature, of lengths 0 to 6."""
+    return [np.full((int(d[:8], 16) % 7, 2), int(d[:6], 16), np.float32) for d in digest_U.tolist()]
+
+
 def add(store: Store, *numbers: int) -> None:
     some = digests(*numbers)[::-1]
-    store.add(SPEC, some, content(some))
+    ragged = np.concatenate(tracks(some)), np.cumsum([0, *map(len, tracks(some))])
+    store.add(SPEC, some, content(some), {"track": ragged})
 
 
 def check(store: Store, *numbers: int) -> dict[str, np.ndarray]:
-    got = store.read(SPEC, digests(*numbers), EMPTY)
+    got = store.read(SPEC, digests(*numbers), EMPTY, RAGGED)
     for name, array in content(digests(*numbers)).items():
-        np.testing.assert_array_equal(got[name], array)
-    return got
+        np.testing.assert_array_equal(got.dense[name], array)
+    values, offsets = got.ragged["track"]
+    assert len(offsets) == len(numbers) + 1
+    for i, track in enumerate(tracks(digests(*numbers))):
+        np.testing.assert_array_equal(values[offsets[i] : offsets[i + 1]], track)
+    return dict(got.dense)
 
 
 def test_add_has_read_merge(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert not store.has(SPEC, digests(1, 2)).any()
-    assert store.read(SPEC, digests(), EMPTY)["x"].shape == (0, 3)
+    assert store.read(SPEC, digests(), EMPTY, RAGGED).dense["x"].shape == (0, 3)
     add(store, *range(20))
     add(store, *range(10, 30))
     assert store.has(SPEC, digests(*range(40))).sum() == 30
@@ -64,7 +75,7 @@ def test_a_large_pack_stays_when_a_few_cells_come(tmp_path: Path) -> None:
         add(store, i)
     store.merge(SPEC)
     assert next(iter(store.packs(SPEC))) == large
-    assert [len(p["digest"]) for p in store.packs(SPEC).values()] == [100, 10]
+    assert [len(p) for p in store.packs(SPEC).values()] == [100, 10]
     assert isinstance(check(store, *range(100))["x"], np.memmap)
     check(store, *range(95, 105))
 

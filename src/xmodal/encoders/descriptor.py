@@ -1,4 +1,4 @@
-"""Classic descriptors as one token: HOG and colours of a picture, TF-IDF of a text. Learns in seconds what encoders of
+"""Classic descriptors as one token: TF-IDF of a text, of other media what their classic extractor makes. Learns in seconds what encoders of
 pixels and subwords do not learn from a thousand rows."""
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from xmodal.encoders.base import Encoder, present
 from xmodal.encoders.words import decode, fit_idf, tfidf, vocabulary, words
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import EXTRACTORS, Extractor
+from xmodal.features.extractors import CLASSIC, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
-BLOCKS = ("hog", "colour")  # of a picture's descriptor; each gets the same total variance
+BLOCKS = tuple(name for extractor in CLASSIC.values() for name in extractor.empty)  # each gets the same total variance
 COMPONENTS = 64
 WORDS = 10_000
 
 
 class Descriptor(Encoder):
-    """Prepared text: `word.index`, `word.weight`, sparse; prepared pictures: `pca`."""
+    """Prepared text: `word.index`, `word.weight`, sparse; of other media: `pca`."""
 
-    modality = frozenset({"image", "text"})
+    modality = frozenset({"text", *CLASSIC})
     kind = "descriptor"
-    extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["descriptor"]()}
+    extractor: ClassVar[Mapping[str, Extractor]] = CLASSIC
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
@@ -70,8 +70,13 @@ class Descriptor(Encoder):
 
 
 def stacked(column: FeatureColumn) -> np.ndarray:
-    """What the classic extractor made of a picture, side by side, [U, F]."""
-    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in BLOCKS], 1)
+    """What the classic extractor made of each cell, side by side, [U, F]."""
+    return np.concatenate([np.asarray(column.dense[name], np.float32) for name in blocks(column)], 1)
+
+
+def blocks(column: FeatureColumn) -> list[str]:
+    """The classic features of a column."""
+    return [name for name in BLOCKS if name in column.dense]
 
 
 def fit_pca(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +86,7 @@ def fit_pca(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.
     if len(x_UF) < 2:
         return (x_UF[0] if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
     mean, deviation = x_UF.mean(0), x_UF.std(0)
-    share_F = np.concatenate([np.full(train.dense[name].shape[1], train.dense[name].shape[1] ** -0.5) for name in BLOCKS])
+    share_F = np.concatenate([np.full(train.dense[name].shape[1], train.dense[name].shape[1] ** -0.5) for name in blocks(train)])
     scale = np.where(deviation > 1e-6, share_F / np.maximum(deviation, 1e-6), 0.0)
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return mean, pca.components_.T * scale[:, None], pca.explained_variance_

@@ -20,7 +20,7 @@ from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
 from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.features.extractors import EXTRACTORS, Extractor
+from xmodal.features.extractors import CLASSIC, Extractor
 
 DIMS = 30
 COMPONENTS = 128
@@ -92,10 +92,10 @@ def product(x_UF: csr_matrix | np.ndarray, weight_FC: np.ndarray) -> np.ndarray:
     return np.asarray(x_UF @ weight_FC.astype(np.float64))
 
 
-class ImageDescriptor(Descriptor):
-    """`linear`: HOG and colours, standardised, PCA, mean squared length 1. `dims`: its first 30."""
+class MediaDescriptor(Descriptor):
+    """`linear`: what the classic extractor makes of a cell, standardised, PCA, mean squared length 1. `dims`: its first 30."""
 
-    extractor: ClassVar[Mapping[str, Extractor]] = {"image": EXTRACTORS["descriptor"]()}
+    extractor: ClassVar[Mapping[str, Extractor]] = CLASSIC
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
@@ -149,4 +149,6 @@ def numbers(column: FeatureColumn) -> np.ndarray:
     return np.where(np.isfinite(x_UP), np.clip(x_UP, -1e150, 1e150), np.nan)
 
 
-DESCRIPTORS: dict[str, type[Descriptor]] = {"text": TextDescriptor, "image": ImageDescriptor, "table": PlainDescriptor}
+DESCRIPTORS: dict[str, type[Descriptor]] = {
+    "text": TextDescriptor, "table": PlainDescriptor, **dict.fromkeys(CLASSIC, MediaDescriptor)
+}  # fmt: skip

@@ -17,13 +17,14 @@ from xmodal.errors import MediaError
 from xmodal.features.column import FeatureColumn
 from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
-from xmodal.features.worker import Extraction, Features, Request, pool
+from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
 from xmodal.job import Input, Json, Key, Progress, State
 from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
 FEW = 32  # new cells that are not worth starting workers for
 SHARD = 512  # cells after which what was extracted is safe on the disk
+ROOM = 256 * 2**20  # bytes of features, after which it is too
 BLAKE = partial(hashlib.blake2b, digest_size=16)
 TYPES = {"number": np.float64, "category": np.uint64, "date": np.float64}
 Readings = Mapping[str, Reading]
@@ -73,7 +74,7 @@ def build(
             columns[key] = text(*parsed[0])
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
-            split = partial(media.files, separator=separator_of(readings[item.columns[0]]))
+            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
             columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
@@ -159,8 +160,10 @@ def media_column(
     state_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
     empty_C = np.array([files == [] for files in held], bool)
     state_B[rows[empty_C[cell_R]]] = State.MISSING
-    dense = {k: array for e in extraction.extractors for k, array in store.read(e.spec, kept_U, e.empty).items()}
-    return FeatureColumn(dense, {}, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
+    packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extraction.extractors]
+    dense = {name: array for pack in packs for name, array in pack.dense.items()}
+    ragged = {name: held for pack in packs for name, held in pack.ragged.items()}
+    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -173,27 +176,42 @@ def extract(
     extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
 ) -> dict[int, MediaError]:
     """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none."""
-    errors, cells = {}, list(new)
+    errors, made, size = dict[int, MediaError](), dict[str, Features](), 0
     few = contextlib.nullcontext(partial(map, lambda request: attempt(extraction.one, *request)))
+
+    def keep() -> None:
+        for e in extraction.extractors if made else ():
+            store.add(e.spec, np.array(list(made), DIGEST), *together(e, list(made.values())))
+        counts.decoded += len(made)
+        counts.extracted += len(made) * len(extraction.extractors)
+        made.clear()
+
     with few if len(new) <= FEW else pool(extraction) as answers:
         for start in range(0, len(new), SHARD):
-            made: dict[str, Features] = {}
-            shard = cells[start : start + SHARD]
+            shard = list(new)[start : start + SHARD]
             try:
                 for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
                     if isinstance(reply, MediaError):
                         errors[c] = reply
                     else:
                         made[new[c][1]] = reply
+                        size += sum(array.nbytes for array in reply.values())
+                    if size > ROOM:
+                        keep()
+                        size = 0
                     progress(done, len(new))
             finally:  # who is interrupted, or out of time, keeps what is done
-                for e in extraction.extractors if made else ():
-                    store.add(e.spec, np.array(list(made), DIGEST), {name: np.stack([f[name] for f in made.values()]) for name in e.empty})
-            counts.decoded += len(made)
-            counts.extracted += len(made) * len(extraction.extractors)
+                keep()
     for e in extraction.extractors if new else ():
         store.merge(e.spec)
     return errors
+
+
+def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The features that an extractor made of some cells: dense, and ragged."""
+    dense = {n: np.stack([m[n] for m in made]) if made else array for n, array in e.empty.items() if n not in e.ragged}
+    ends = {n: np.cumsum([0, *(len(m[n]) for m in made)]) for n in e.ragged}
+    return dense, {n: (np.concatenate([e.empty[n], *(m[n] for m in made)]), offsets) for n, offsets in ends.items()}
 
 
 def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
@@ -211,14 +229,18 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
             at = np.array([[0 if state == State.PRESENT else -1]])
             columns[key] = FeatureColumn({}, ragged, at, np.array([state], np.int8))
             continue
-        files = attempt(media.files, value, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
+        split = media_modality(item.modality).files
+        files = attempt(split, value, media, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
         one = Extraction(item.modality, tuple(extractors[key]), media).one
         made = [files] if isinstance(files, MediaError) else [attempt(one, file) for file in files]
         good = [m for m in made if not isinstance(m, MediaError)]
         if state == State.PRESENT and not good:
             state = State.BROKEN if made else State.MISSING
-        empty = {name: array for e in extractors[key] for name, array in e.empty.items()}
-        dense = {name: np.stack([m[name] for m in good]) if good else array for name, array in empty.items()}
+        dense: dict[str, np.ndarray] = {}
+        ragged = {}
+        for e in extractors[key]:
+            some = together(e, good)
+            dense, ragged = dense | some[0], ragged | some[1]
         there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
-        columns[key] = FeatureColumn(dense, {}, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
+        columns[key] = FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
     return columns

@@ -9,27 +9,41 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
-from xmodal.features.column import Spec
+from xmodal.features.column import Spec, take_ragged, within
 from xmodal.files import beside, hashes, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
-STEP = 4096  # rows copied at once, so that a merge needs little memory
+STEP = 32 * 2**20  # bytes copied at once, so that a merge needs little memory
 # What NumPy and JSON raise on files that are cut or overwritten.
 DAMAGE = (FileNotFoundError, ValueError, EOFError, LookupError, TypeError)
-Pack = Mapping[str, np.ndarray]  # "digest" [U], sorted, and each feature [U, …]
+Ragged = tuple[np.ndarray, np.ndarray]  # values, offsets [U + 1]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Features of U cells."""
+
+    digest: np.ndarray  # [U], sorted
+    dense: Mapping[str, np.ndarray]  # [U, …]
+    ragged: Mapping[str, Ragged] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.digest)
 
 
 class Store:
@@ -47,7 +61,7 @@ class Store:
         for _ in range(1000):
             with contextlib.suppress(FileNotFoundError):  # another process has merged between our look and our opening
                 found = {path: opened(path) for path in (self.root / spec.digest).glob("pack-*")}
-                return dict(sorted(found.items(), key=lambda item: -len(item[1]["digest"])))
+                return dict(sorted(found.items(), key=lambda item: -len(item[1])))
             time.sleep(0.01)
         raise FileNotFoundError(self.root / spec.digest)
 
@@ -58,32 +72,42 @@ class Store:
             found_U |= located(pack, digest_U)[1]
         return found_U
 
-    def add(self, spec: Spec, digest_U: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
+    def add(self, spec: Spec, digest_U: np.ndarray, dense: Mapping[str, np.ndarray], ragged: Mapping[str, Ragged] | None = None) -> None:
         """Safe on the disk when this returns."""
         order = np.argsort(digest_U)
-        pack = {name: array[order] for name, array in {"digest": digest_U, **features}.items()}
-        self._write(spec, [pack], pack["digest"])
+        held = {name: take_ragged(values, offsets, order) for name, (values, offsets) in (ragged or {}).items()}
+        self._write(spec, [Pack(digest_U[order], {name: array[order] for name, array in dense.items()}, held)], digest_U[order])
 
-    def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Features of stored (sorted) cells, [U, …], mapped: from a pack that holds just these, else from a nameless copy."""
+    def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray], ragged: frozenset[str] = frozenset()) -> Pack:
+        """Features of stored (sorted) cells, mapped: a pack that holds just these, else a nameless copy. `empty`: each feature of no cell;
+        `ragged`: which of them are."""
         packs = list(self.packs(spec).values())
         for pack in packs:
-            if np.array_equal(pack["digest"], digest_U):
-                return {name: pack[name] for name in empty}
+            if np.array_equal(pack.digest, digest_U):
+                return pack
         if not len(digest_U):
-            return dict(empty)
+            none = np.zeros(1, np.int64)
+            return Pack(digest_U, {n: a for n, a in empty.items() if n not in ragged}, {n: (empty[n], none) for n in ragged})
         with contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(tempfile.TemporaryFile(dir=self.root)) for name in empty}
-            copy(packs, digest_U, files)
-            return {n: np.memmap(files[n], a.dtype, "r", shape=(len(digest_U), *a.shape[1:])) for n, a in empty.items()}
+            ends = copy(packs, digest_U, files)
+
+            def mapped(name: str, length: int) -> np.ndarray:
+                shape = (length, *empty[name].shape[1:])
+                return (
+                    np.memmap(files[name], empty[name].dtype, "r", shape=shape) if math.prod(shape) else np.zeros(shape, empty[name].dtype)
+                )
+
+            dense = {name: mapped(name, len(digest_U)) for name in empty if name not in ragged}
+            return Pack(digest_U, dense, {name: (mapped(name, int(ends[name][-1])), ends[name]) for name in ragged})
 
     def merge(self, spec: Spec) -> None:
         """One file a feature again, except that a pack more than twice as large as all smaller ones stays as it is."""
         rest = list(self.packs(spec).items())
-        while rest and len(rest[0][1]["digest"]) > 2 * sum(len(pack["digest"]) for _, pack in rest[1:]):
+        while rest and len(rest[0][1]) > 2 * sum(len(pack) for _, pack in rest[1:]):
             del rest[0]
         if rest:
-            self._write(spec, [pack for _, pack in rest], np.unique(np.concatenate([pack["digest"] for _, pack in rest])))
+            self._write(spec, [pack for _, pack in rest], np.unique(np.concatenate([pack.digest for _, pack in rest])))
         for path, _ in rest:
             with contextlib.suppress(OSError):  # another process was faster
                 shutil.rmtree(path.rename(beside(path)))
@@ -118,23 +142,37 @@ class Store:
 
     def _write(self, spec: Spec, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
         """A pack of these cells out of others, whole or not at all."""
+        dense, ragged = packs[0].dense, packs[0].ragged
         with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as new:
             np.save(new / "digest.npy", digest_U, allow_pickle=False)
+            ends = {name: np.append(0, np.cumsum(lengths(packs, digest_U, name))) for name in ragged}
+            for name, offsets in ends.items():
+                np.save(new / f"{name}.offsets.npy", offsets, allow_pickle=False)
             with contextlib.ExitStack() as stack:
-                files = {name: stack.enter_context((new / f"{name}.npy").open("wb")) for name in packs[0] if name != "digest"}
+                files = {name: stack.enter_context((new / f"{name}.npy").open("wb")) for name in (*dense, *ragged)}
                 for name, file in files.items():
-                    kind, shape = packs[0][name].dtype, (len(digest_U), *packs[0][name].shape[1:])
-                    write_array_header_1_0(file, {"descr": dtype_to_descr(kind), "fortran_order": False, "shape": shape})
+                    array, count = (ragged[name][0], int(ends[name][-1])) if name in ragged else (dense[name], len(digest_U))
+                    shape = (count, *array.shape[1:])
+                    write_array_header_1_0(file, {"descr": dtype_to_descr(array.dtype), "fortran_order": False, "shape": shape})
                 copy(packs, digest_U, files)
-            write_json(new / "manifest.json", {"cells": len(digest_U), "features": list(files), "hashes": hashes(new)})
+            held = {"cells": len(digest_U), "features": list(dense), "ragged": list(ragged)}
+            write_json(new / "manifest.json", {**held, "hashes": hashes(new)})
 
 
 def opened(path: Path) -> Pack:
     """A pack's arrays, mapped. Raises FileNotFoundError if it has been merged away, or is damaged and so put aside."""
     try:
         plain = json.loads((path / "manifest.json").read_text())
-        pack = {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("digest", *plain["features"])}
-        if any(len(array) != plain["cells"] for array in pack.values()):
+
+        def mapped(name: str) -> np.ndarray:
+            array: np.ndarray = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return array
+
+        dense = {name: mapped(name) for name in plain["features"]}
+        ragged = {name: (mapped(name), mapped(f"{name}.offsets")) for name in plain.get("ragged", ())}
+        pack, cells = Pack(mapped("digest"), dense, ragged), plain["cells"]
+        whole = all(len(array) == cells for array in (pack.digest, *dense.values()))
+        if not whole or any(len(ends) != cells + 1 or ends[-1] != len(values) for values, ends in ragged.values()):
             raise ValueError("its arrays have other lengths than its manifest says")
         return pack
     except DAMAGE as e:
@@ -146,22 +184,51 @@ def opened(path: Path) -> Pack:
 
 def located(pack: Pack, digest_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each cell's position in the pack, and whether it is there."""
-    at_U = np.searchsorted(pack["digest"], digest_U).clip(max=len(pack["digest"]) - 1)
-    return at_U, pack["digest"][at_U] == digest_U
+    at_U = np.searchsorted(pack.digest, digest_U).clip(max=len(pack) - 1)
+    return at_U, pack.digest[at_U] == digest_U
 
 
-def copy(packs: Sequence[Pack], digest_U: np.ndarray, files: Mapping[str, IO[bytes]]) -> None:
+def lengths(packs: Sequence[Pack], digest_U: np.ndarray, name: str) -> np.ndarray:
+    """Of a ragged feature of these cells, [U]."""
+    length_U = np.zeros(len(digest_U), np.int64)
+    for pack in packs:
+        at, there = located(pack, digest_U)
+        length_U[there] = np.diff(pack.ragged[name][1])[at[there]]
+    return length_U
+
+
+def copy(packs: Sequence[Pack], digest_U: np.ndarray, files: Mapping[str, IO[bytes]]) -> dict[str, np.ndarray]:
     """Append these cells' features, out of the packs, to the files: written, not mapped, as a full disk kills who writes to a mapped file.
-    Raises FileNotFoundError if a cell is in none of the packs."""
-    for start in range(0, len(digest_U), STEP):
-        some = digest_U[start : start + STEP]
-        found = [(pack, *located(pack, some)) for pack in packs]
-        if not np.any([there for *_, there in found], 0).all():
-            raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
-        for name, file in files.items():
-            rows = np.empty((len(some), *packs[0][name].shape[1:]), packs[0][name].dtype)
-            for pack, at, there in found:
-                rows[there] = pack[name][at[there]]
-            file.write(rows.data)
-    for file in files.values():
+    The offsets of the ragged ones. Raises FileNotFoundError if a cell is in none of the packs."""
+    found = [(pack, *located(pack, digest_U)) for pack in packs]
+    if not np.any([there for *_, there in found], 0).all():
+        raise FileNotFoundError("stored features are gone: was the cache emptied meanwhile?")
+    ends: dict[str, np.ndarray] = {}
+    for name, file in files.items():
+        if name in packs[0].dense:
+            array, ends_U = packs[0].dense[name], np.arange(len(digest_U) + 1)
+        else:
+            array = packs[0].ragged[name][0]
+            ends_U = ends[name] = np.append(0, np.cumsum(lengths(packs, digest_U, name)))
+        most = max(STEP // max(array.itemsize * math.prod(array.shape[1:]), 1), 1)  # values at once; a cell at the least
+        start = 0
+        while start < len(digest_U):
+            stop = max(int(np.searchsorted(ends_U, ends_U[start] + most, "right")) - 1, start + 1)
+            out = np.empty((ends_U[stop] - ends_U[start], *array.shape[1:]), array.dtype)
+            for pack, at_U, there_U in found:
+                there = np.flatnonzero(there_U[start:stop]) + start
+                put(out, ends_U[there] - ends_U[start], pack, name, at_U[there])
+            file.write(out.data)
+            start = stop
         file.flush()
+    return ends
+
+
+def put(out: np.ndarray, start_U: np.ndarray, pack: Pack, name: str, at_U: np.ndarray) -> None:
+    """Each cell's feature at its place."""
+    if name in pack.dense:
+        out[start_U] = pack.dense[name][at_U]
+        return
+    values, offsets = pack.ragged[name]
+    length_U = offsets[at_U + 1] - offsets[at_U]
+    out[within(start_U, length_U)] = values[within(offsets[at_U], length_U)]

@@ -45,10 +45,15 @@ class Extraction:
 
     def one(self, cell: Cell, digest: str | None = None) -> Features:
         """All extractors share one opened cell. `digest`: what the bytes must still be. Raises MediaError."""
-        raw = cast(MediaModality, registered("modalities", MODALITIES, self.modality)).open(cell, self.media)
+        raw = media_modality(self.modality).open(cell, self.media)
         if digest and raw.digest != digest:
             raise MediaError("changed while it was read", shown(cell), "try again")
         return {name: array for extractor in self.extractors for name, array in extractor.one(raw).items()}
+
+
+def media_modality(name: str) -> MediaModality:
+    """By its name in the registry."""
+    return cast(MediaModality, registered("modalities", MODALITIES, name))
 
 
 def send(stream: Stream, header: Mapping[str, Any], arrays: Features) -> None:

@@ -44,6 +44,14 @@ class MediaModality(Modality, Protocol):
         """Header checked, nothing decoded. Raises MediaError."""
         ...
 
+    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
+        """The files of a cell, each a path or bytes. Raises MediaError."""
+        ...
+
+    def draw(self, raw: Raw) -> np.ndarray | str:
+        """For people to look at: uint8 [H, W, 3], or SVG. Raises MediaError."""
+        ...
+
     def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Mapping[str, int]:
         """How many distinct files are of each format, are odd in some way, or why they don't open: for `inspect`."""
         ...

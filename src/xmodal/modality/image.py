@@ -10,29 +10,24 @@ import struct
 import sys
 import warnings
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from importlib.util import find_spec
-from typing import ClassVar, Literal, TypeVar, cast
+from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image as Pillow
 from PIL import ImageChops, ImageOps, UnidentifiedImageError, features
 
-from xmodal.errors import ConfigError, MediaError
-from xmodal.media import Cell, Media, attempt, kind_of, shown
-from xmodal.table import Guess, Reading, distinct
-
-T = TypeVar("T")
+from xmodal.errors import MediaError
+from xmodal.media import Cell, Media, Raw, kind_of, shown
+from xmodal.modality.files import Files
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".dcm")
 # All that Pillow's decoders, and pydicom, are known to raise on damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, RuntimeError, AttributeError, struct.error, zlib.error)
 INSTALL = {"DICOM": "run: pip install 'xmodal[dicom]', or convert it to PNG", "HEIC": "convert to JPEG or PNG, or pip install pillow-heif"}
-SAMPLE = 100  # cells whose headers decide what a column is
 TURN, BITS, WHITE_IS_ZERO = 0x0112, 258, 262  # tags of EXIF and TIFF
 
 
@@ -162,72 +157,18 @@ def rgb(image: Pillow.Image, top: int = 0, negative: bool = False) -> Pillow.Ima
     return image.convert("RGB")
 
 
-def named(file: str | bytes) -> bool:
-    """Whether its name, or for bytes their start, says that it is a picture."""
-    return bool(kind_of(file)) if isinstance(file, bytes) else file.lower().endswith(SUFFIXES) or file[:11].lower() == "data:image/"
-
-
-def spread(cells: Sequence[T]) -> Sequence[T]:
-    """So many of them, over all of them."""
-    return cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
-
-
-class Image:
+class Image(Files):
     """Cells are pictures: paths, bytes, data: URIs, base64; several in a cell too."""
 
-    family: ClassVar[Literal["media"]] = "media"
+    kind: ClassVar[str] = "image"
+    noun: ClassVar[str] = "pictures"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def open(self, cell: Cell, media: Media) -> Picture:
         """Raises MediaError for what is not a picture of the known kinds and of bounded size."""
         with media.open(cell) as file:
             return Picture(file.read(), media.caps.pixels, shown(cell))
 
-    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """By the headers of cells spread over the column. Raises ConfigError for paths of pictures of which none opens."""
-        if pa.types.is_nested(column.type):
-            column = column.take(pa.array(spread(range(len(column)))))
-        cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes, list, dict)) and c]
-        separator, several = self._separator([c for c in cells if isinstance(c, str)], media)
-        folders = 2 * len(cells) > len(column)  # names of classes may be names of folders; names of rows do not repeat
-        held = [attempt(media.files, cell, separator) for cell in spread(cells)]
-        errors, opened, called = [e for e in held if isinstance(e, MediaError)], 0, 0
-        for cell, files in zip(spread(cells), held, strict=True):
-            if isinstance(files, MediaError) or not all(isinstance(f, (str, bytes)) for f in files):
-                continue
-            if not folders and isinstance(cell, str) and files and str(files[0]).startswith(f"{cell.rstrip('/')}/"):
-                continue
-            tried = [attempt(self.open, file, media) for file in files[:3]]
-            errors += [e for e in tried if isinstance(e, MediaError)]
-            opened, called = opened + any(isinstance(p, Picture) for p in tried), called + any(map(named, files))
-        if max(opened, called) <= len(held) / 2:
-            return None
-        if not opened:
-            got = f"none of {len(held)} opens, the first: {errors[0].got}"
-            do = f"{errors[0].do}; or give --media-root FOLDER, or leave the column out with --ignore"
-            raise ConfigError("pictures at its paths", got, do)
-        reason = f"{opened} of {len(held)} sampled cells open as pictures"
-        if separator:
-            reason += f"; {separator!r} separates several files in {several} cells"
-        return Guess.of(0.9, "image", reason, {"separator": separator} if separator else {})
-
-    def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
-        """What stands between the names in most cells that hold it, and in how many it stands."""
-        best: tuple[str | None, int] = (None, 0)
-        for mark in ";|":
-            holding = [c for c in cells if mark in c and c[:5].lower() != "data:"]
-            files = [f for c in spread(holding) if isinstance(f := attempt(media.files, c, mark), list) and len(f) > 1]
-            fitting = sum(any(named(f) or isinstance(attempt(self.open, f, media), Picture) for f in some) for some in files)
-            if 2 * fitting > len(spread(holding)) and len(holding) > best[1]:
-                best = mark, len(holding)
-        return best
-
-    def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Counter[str]:
-        """How many distinct files are of each format, move, are turned upright, are spelled otherwise, or why they don't open."""
-        counts, before = Counter[str](), media.said.copy()
-        separator = cast(str | None, reading.options.get("separator"))
-        for cell in distinct(column)[0][:-1]:
-            files = attempt(media.files, cell, separator)
-            for file in [files] if isinstance(files, MediaError) else files:
-                opened = file if isinstance(file, MediaError) else attempt(self.open, file, media)
-                counts.update([f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts())
-        return counts + (media.said - before)
+    def draw(self, raw: Raw) -> np.ndarray:
+        """The picture itself."""
+        return raw.load()

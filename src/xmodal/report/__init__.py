@@ -17,6 +17,7 @@ from xmodal.report.html import Html, Line, chart, cut, number, table, tag
 from xmodal.report.html import ranged as ranged
 
 Found = Mapping[str, Any]  # of report.json
+DRAWN = {"image": "jpeg", "svg": "svg+xml"}  # an img runs no script and loads nothing
 KINDS = 10  # of files of a column that are shown; JSON has all
 Lines = Sequence[Sequence[object]]  # of a table
 OUTCOMES = {
@@ -195,8 +196,8 @@ def card(one: Found) -> Html:
     """One row."""
     cells = list[Html]()
     for column, kind, content in one["cells"]:
-        image = {"src": f"data:image/jpeg;base64,{content}", "alt": f"{column} of row {one['row']}"} if kind == "image" else None
-        shown = tag("img", **image) if image else tag("i" if kind == "note" else "bdi", content)
+        image = f"data:image/{DRAWN[kind]};base64,{content}" if kind in DRAWN else None
+        shown = tag("img", src=image, alt=f"{column} of row {one['row']}") if image else tag("i" if kind == "note" else "bdi", content)
         cells += [tag("dt", column), tag("dd", shown)]
     truth, said = (cut(number(v) if isinstance(v, float) else v, 60) for v in (one["truth"], one["said"]))
     sure = [note(f"probability of the true class: {1 - one['error']:.2f}")] if isinstance(one["said"], str) else []

@@ -7,23 +7,25 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from xmodal.errors import MediaError
+from xmodal.features.build import separator_of
 from xmodal.features.column import FeatureColumn
-from xmodal.job import Json, Key, State, registered
+from xmodal.features.worker import media_modality
+from xmodal.job import Json, Key, State
 from xmodal.media import attempt
-from xmodal.modality import MODALITIES, MediaModality, family
+from xmodal.modality import family
 from xmodal.prepare import Opened
 from xmodal.report.html import cut
+from xmodal.table import Reading
 
 SIDE, LETTERS, CELLS, ROOM = 96, 300, 12, 300_000  # pixels; of a text; of a row; bytes of all pictures
 
 
 def drawn(opened: Opened, columns: Mapping[Key, FeatureColumn], picked: list[Any]) -> list[Json]:
     """`picked` (row, and what was said of it) with the truth and some cells: [column, kind, content]; kind: text, image (JPEG
-    in base64), or a note on why there is neither."""
+    in base64), svg (in base64), or a note on why there is none."""
     found, room = list[Json](), ROOM
     for one in picked:
         row, cells = one["row"], list[Json]()
@@ -34,21 +36,24 @@ def drawn(opened: Opened, columns: Mapping[Key, FeatureColumn], picked: list[Any
                 state = reading.cell(raw)[1]
             kind, content = ("note", "missing" if state == State.MISSING else "unreadable") if state else ("text", cut(raw, LETTERS))
             if kind == "text" and family(reading) == "media":
-                small = attempt(thumbnail, reading.modality, raw, opened)
-                kind, content = ("note", small.reason) if isinstance(small, MediaError) else ("image", small)
+                small = attempt(thumbnail, reading, raw, opened)
+                kind, content = ("note", small.reason) if isinstance(small, MediaError) else small
                 room -= len(content)
-            cells.append([name, kind, content] if room > 0 or kind != "image" else [name, "note", "not kept, for its size"])
+            cells.append([name, kind, content] if room > 0 or kind in ("text", "note") else [name, "note", "not kept, for its size"])
         found.append({**one, "row": row + 1, "truth": opened.labels[row].as_py(), "cells": cells})
     return found
 
 
-def thumbnail(modality: str, raw: Any, opened: Opened) -> str:
-    """JPEG in base64. Raises MediaError, for media that are no pictures too."""
-    media: MediaModality = registered("modalities", MODALITIES, modality)  # type: ignore[assignment]
-    pixels = media.open(raw, opened.media).load()
-    if pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise MediaError(f"{modality}, which is not drawn", "no picture")
-    image, file = Image.fromarray(pixels), io.BytesIO()
+def thumbnail(reading: Reading, raw: Any, opened: Opened) -> tuple[str, str]:
+    """How the first file of a cell is shown, and that: a JPEG or SVG, in base64. Raises MediaError."""
+    media = media_modality(reading.modality)
+    files = media.files(raw, opened.media, separator_of(reading))
+    if not files:
+        raise MediaError("missing", reading.column)
+    drawing = media.draw(media.open(files[0], opened.media))
+    if isinstance(drawing, str):
+        return "svg", base64.b64encode(drawing.encode()).decode()
+    image, file = Image.fromarray(drawing), io.BytesIO()
     image.thumbnail((SIDE, SIDE))
     image.save(file, "JPEG", quality=80)
-    return base64.b64encode(file.getvalue()).decode()
+    return "image", base64.b64encode(file.getvalue()).decode()

@@ -61,7 +61,7 @@ def ticks(low: float, high: float) -> list[float]:
 def span(values: Sequence[float]) -> tuple[float, float]:
     """From the least to the greatest, and a little more."""
     low, high = min(values), max(values)
-    apart = high - low > 1e-9 * max(abs(low), abs(high))  # else all are one, but for rounding
+    apart = high - low > max(1e-9 * max(abs(low), abs(high)), 1e-300)  # else all are one, but for rounding
     more = (high - low) * 0.04 if apart else max(abs(low), 1.0) * 0.1
     return low - more, high + more
 

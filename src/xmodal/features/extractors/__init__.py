@@ -7,5 +7,7 @@ from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.pixels import Pixels
 
 EXTRACTORS: dict[str, type[Extractor]] = {"descriptor": Descriptor, "pixels": Pixels}
+# What classic experts and the descriptor encoder read of each modality: dense features, each a block of its own.
+CLASSIC: dict[str, Extractor] = {"image": Descriptor()}
 
-__all__ = ["EXTRACTORS", "Extractor"]
+__all__ = ["CLASSIC", "EXTRACTORS", "Extractor"]

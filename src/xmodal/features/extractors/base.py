@@ -20,6 +20,8 @@ class Extractor(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    decoder: ClassVar[str] = "pillow 2"  # and its version, which is ours: counted up when it decodes otherwise
+    ragged: ClassVar[frozenset[str]] = frozenset()  # the features whose first dimension differs from cell to cell
     source: ClassVar[Spec | None] = None  # None: from the cell; else from another extractor's stored output
     runs: ClassVar[Literal["worker", "main"]] = "worker"
     stage: ClassVar[Literal["input", "frozen"]] = "input"  # input: may be augmented; frozen: a network's outputs
@@ -27,8 +29,8 @@ class Extractor(ABC):
 
     @property
     def spec(self) -> Spec:
-        """Name, version and settings; the decoder's version is ours, counted up when it decodes otherwise."""
-        return Spec(self.name, self.version, "pillow 2", json.dumps(dataclasses.asdict(self), sort_keys=True))
+        """What the store keeps its results under."""
+        return Spec(self.name, self.version, self.decoder, json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     @property
     @abstractmethod

@@ -1,0 +1,110 @@
+"""What modalities share whose cells are files: which columns hold them, and what `inspect` counts of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal, Protocol, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from xmodal.errors import ConfigError, MediaError
+from xmodal.media import Cell, Media, Raw, attempt, sort_of
+from xmodal.table import Guess, Reading, distinct
+
+T = TypeVar("T")
+SAMPLE = 100  # cells whose headers decide what a column is
+Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]  # what `Raw.load` gives, severity 1 to 5, draws
+
+
+class File(Raw, Protocol):
+    """An opened file that `inspect` can tell about."""
+
+    def facts(self) -> list[str]:
+        """For counts: its format, and what is odd about it."""
+        ...
+
+
+class Files(ABC):
+    """A modality of files: paths, bytes, data: URIs, base64; several in a cell too."""
+
+    family: ClassVar[Literal["media"]] = "media"
+    kind: ClassVar[str]  # its name in the registry
+    noun: ClassVar[str]  # what its files are called, in the plural
+    suffixes: ClassVar[tuple[str, ...]]  # of names that are meant to be such files
+    corruptions: ClassVar[Mapping[str, Corruption]] = {}
+
+    @abstractmethod
+    def open(self, cell: Cell, media: Media) -> File:
+        """Header checked, nothing decoded. Raises MediaError."""
+
+    @abstractmethod
+    def draw(self, raw: Raw) -> np.ndarray | str:
+        """For people to look at: uint8 [H, W, 3], or SVG. Raises MediaError."""
+
+    def named(self, file: str | bytes) -> bool:
+        """Whether its name, or for bytes their start, says that it is of this modality."""
+        if isinstance(file, bytes):
+            return sort_of(file)[0] == self.kind
+        return file.lower().endswith(self.suffixes) or file.lower().startswith(f"data:{self.kind}/")
+
+    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
+        """The files of a cell, each a path or bytes. Raises MediaError."""
+        return media.files(cell, separator)
+
+    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
+        """By the headers of cells spread over the column. Raises ConfigError for paths of such files of which none opens."""
+        if pa.types.is_nested(column.type):
+            column = column.take(pa.array(spread(range(len(column)))))
+        cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes, list, dict)) and c]
+        separator, several = self._separator([c for c in cells if isinstance(c, str)], media)
+        folders = 2 * len(cells) > len(column)  # names of classes may be names of folders; names of rows do not repeat
+        held = [attempt(self.files, cell, media, separator) for cell in spread(cells)]
+        errors, opened, called = [e for e in held if isinstance(e, MediaError)], 0, 0
+        for cell, files in zip(spread(cells), held, strict=True):
+            if isinstance(files, MediaError) or not all(isinstance(f, (str, bytes)) for f in files):
+                continue
+            if not folders and isinstance(cell, str) and files and str(files[0]).startswith(f"{cell.rstrip('/')}/"):
+                continue
+            tried = [attempt(self.open, file, media) for file in files[:3]]
+            errors += [e for e in tried if isinstance(e, MediaError)]
+            opened, called = opened + any(not isinstance(p, MediaError) for p in tried), called + any(map(self.named, files))
+        if max(opened, called) <= len(held) / 2:
+            return None
+        if not opened:
+            got = f"none of {len(held)} opens, the first: {errors[0].got}"
+            do = f"{errors[0].do}; or give --media-root FOLDER, or leave the column out with --ignore"
+            raise ConfigError(f"{self.noun} at its paths", got, do)
+        reason = f"{opened} of {len(held)} sampled cells open as {self.noun}"
+        if separator:
+            reason += f"; {separator!r} separates several files in {several} cells"
+        return Guess.of(0.9, self.kind, reason, {"separator": separator} if separator else {})
+
+    def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
+        """What stands between the names in most cells that hold it, and in how many it stands."""
+        best: tuple[str | None, int] = (None, 0)
+        for mark in ";|":
+            holding = [c for c in cells if mark in c and c[:5].lower() != "data:"]
+            files = [f for c in spread(holding) if isinstance(f := attempt(self.files, c, media, mark), list) and len(f) > 1]
+            fitting = sum(any(self.named(f) or not isinstance(attempt(self.open, f, media), MediaError) for f in some) for some in files)
+            if 2 * fitting > len(spread(holding)) and len(holding) > best[1]:
+                best = mark, len(holding)
+        return best
+
+    def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Counter[str]:
+        """How many distinct files are of each format, are odd in some way, are spelled otherwise, or why they don't open."""
+        counts, before = Counter[str](), media.said.copy()
+        separator = cast(str | None, reading.options.get("separator"))
+        for cell in distinct(column)[0][:-1]:
+            files = attempt(self.files, cell, media, separator)
+            for file in [files] if isinstance(files, MediaError) else files:
+                opened = file if isinstance(file, MediaError) else attempt(self.open, file, media)
+                counts.update([f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts())
+        return counts + (media.said - before)
+
+
+def spread(cells: Sequence[T]) -> Sequence[T]:
+    """So many of them, over all of them."""
+    return cells[:: max(len(cells) // SAMPLE, 1)][:SAMPLE]
