@@ -44,6 +44,7 @@ ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that
 Settings = Annotated[
     list[str], typer.Option("--set", default_factory=list, show_default=False, metavar="KEY=VALUE", help="Goes before --config.")
 ]
+WORSE = "Make its cells worse first; all: each corruption alone, at every severity. Repeatable."
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -138,11 +139,13 @@ def show(header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
 
 def show_scores(found: Mapping[str, Any]) -> None:
     """Every metric of each target, and the verdict: each input alone, all together, and whether mixing paid; whichever is there."""
-    from xmodal.report import compared, ranged, scored
+    from xmodal.report import compared, ranged, scored, worsened
 
     warn(found["warnings"])
     for title, lines in scored(found):
         show((title, "value [95 %]"), lines)
+    if found.get("corruptions"):
+        show(*worsened(found["corruptions"]))
     if "verdict" in found:
         verdict, sizes = found["verdict"], [len(s["inputs"]) for s in found["subsets"]]
         ends = [s for s in found["subsets"] if len(s["inputs"]) in (1, max(sizes))]
@@ -356,12 +359,19 @@ def print_config(table: NewTable = None, *, config: ConfigFile = None, settings:
 @command(fields=READ)
 def evaluate(
     model: ModelFolder, table: OldTable, *, as_json: AsJson = False,
-    part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None, **given: Any,
+    part: Annotated[str | None, typer.Option(metavar="train|val|test", help="Only these rows.")] = None,
+    corrupt: Annotated[
+        list[str], typer.Option(default_factory=list, show_default=False, metavar="INPUT|MODALITY=NAME[:1-5]|all", help=WORSE)
+    ], **given: Any,
 ) -> None:  # fmt: skip
     """Score a model on the labelled rows of TABLE."""
     learner = old_learner(model, given)
+    known = {n for i in learner.model.answer.inputs.values() for n in (i.name, i.modality)}
+    asked = dict(divide("corrupt", text, known) for text in corrupt if text != "all")
+    if asked and len(asked) < len(corrupt):
+        raise typer.BadParameter("all stands alone, and each input once", param_hint="--corrupt")
     with progress_bar() as progress:
-        found = learner.evaluate(table, part, progress=progress)
+        found = learner.evaluate(table, part, progress, "all" if "all" in corrupt else asked)
     (show_json if as_json else show_scores)(found)
 
 
@@ -453,7 +463,7 @@ def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(MODULES), he
 @command()
 def cache(action: Annotated[str, typer.Argument(metavar="size|verify|clear", help="What to do.")]) -> None:
     """Stored features: how many there are, whether they are whole (damaged ones are made again), or delete them all."""
-    from xmodal.features import Store
+    from xmodal.features.store import Store, cap
 
     store = Store()
     if action not in ("size", "verify", "clear"):
@@ -465,7 +475,7 @@ def cache(action: Annotated[str, typer.Argument(metavar="size|verify|clear", hel
         store.clear()
     for spec, (cells, size) in store.sizes().items():
         typer.echo(f"{spec:<32}{cells:>12,} cells {size / 1e6:>12,.1f} MB")
-    typer.echo(f"{store.root}: {sum(size for _, size in store.sizes().values()) / 1e6:,.1f} MB")
+    typer.echo(f"{store.root}: {sum(size for _, size in store.sizes().values()) / 1e6:,.1f} of {cap() / 1e6:,.0f} MB")
 
 
 @command()
@@ -483,11 +493,19 @@ def demo(
 
 
 @command()
-def report(model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where the page goes.")]) -> None:
+def report(
+    model: ModelFolder, *, out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where the page goes.")],
+    evaluation: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON of `evaluate --corrupt all`, to be drawn too.")] = None,
+) -> None:  # fmt: skip
     """Draw all that `fit` measured as one HTML page, which needs no network and no table."""
     from xmodal.learner import Learner
 
-    Learner.load(model).write_report(out)
+    try:
+        found = json.loads(evaluation.read_text("utf-8")) if evaluation else {}
+        lines = [line for line in found.get("corruptions", ()) if line["metrics"] and {"input", "corruption", "severity"} <= line.keys()]
+    except (OSError, ValueError, AttributeError, LookupError, TypeError) as e:
+        raise ConfigError("what evaluate --corrupt all --json printed", f"{evaluation}: {e}", "give that file") from e
+    Learner.load(model).write_report(out, {"corruptions": lines})
 
 
 def main() -> None:

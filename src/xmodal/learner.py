@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +19,15 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from xmodal import __version__, artefact, prepare, splits
-from xmodal.errors import ConfigError, TargetError
+from xmodal.errors import ConfigError, TargetError, unknown
 from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
 from xmodal.features.column import Fitted
+from xmodal.features.corrupt import SEVERITIES, Corruption, known
 from xmodal.files import swappable, write_beside
-from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
+from xmodal.job import Budget, Job, Json, Key, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
@@ -37,6 +38,7 @@ from xmodal.report.html import tag
 from xmodal.table import read_table
 from xmodal.tasks import Classify, MultiLabel, Prediction, Task, mark_of
 
+CORRUPTED = 2000  # rows that are corrupted at most
 BLOCK = 20_000  # rows that are predicted at once
 PLURAL = ("target", "id", "use", "ignore", "media_root")
 
@@ -232,11 +234,21 @@ class Learner:
             return {"set": np.array([mark.join(names[there]) for there in task.sets(score)], object)}
         return {"low": score - most, "high": score + most}
 
-    def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:
-        """Every metric with its interval over the labelled rows, all or those of one part of the split."""
+    def evaluate(
+        self, source: Any, part: str | None = None, progress: Progress = silent, corrupt: Mapping[str, str] | Literal["all"] | None = None
+    ) -> dict[str, Json]:
+        """Every metric with its interval over the labelled rows, all or those of one part of the split. `corrupt`: the cells of an input
+        (or of all of a modality) made worse first, as in {"picture": "noise:3"}; "all": each corruption of each input alone, at every
+        severity, as `corruptions` beside."""
         opened, data = self._again(source, progress)
         answer, notes = self.model.answer, opened.notes
         rows = np.arange(opened.rows) if part is None else self._part(opened, part)
+        if corrupt:  # of these rows alone, and of no more than are needed
+            if len(rows) > CORRUPTED:
+                notes.append(f"of {len(rows)} rows {CORRUPTED} are drawn, as each is corrupted anew")
+            some = splits.thin(rows, CORRUPTED, self.job.seed)
+            opened, data = self._again(replace(opened.table, data=opened.table.data.take(pa.array(some))), progress)
+            rows = np.arange(len(some))
         judge = self._judge(answer.task, data, rows, splits.ties([], opened.column(self.job.group), opened.rows))
         count = int(judge.keep_R.sum())
         if not count:
@@ -246,7 +258,33 @@ class Learner:
         if count < len(rows):
             notes.append(f"{len(rows) - count} of {len(rows)} rows have no label and are not scored")
         notes.extend(prepare.unseen(answer.task, opened.labels, rows))
+        if corrupt == "all":
+            curves: dict[str, Json] = {"corruptions": list[Json](self._curves(opened, data, judge, progress))}
+            return Shown(judge.evaluation(answer.predict(data, rows).score, part or "all", notes) | curves)
+        for name, text in (corrupt or {}).items():
+            items = [item for item in opened.inputs.values() if name in (item.name, item.modality)]
+            if not items:
+                raise unknown("input or modality", name, {n for i in opened.inputs.values() for n in (i.name, i.modality)})
+            for item in items:
+                data = self._worse(opened, data, item.key, Corruption.of(item, text, self.job.seed))
+                notes.append(f"input {item.name!r} is made worse: {text}")
         return Shown(judge.evaluation(answer.predict(data, rows).score, part or "all", notes))
+
+    def _worse(self, opened: prepare.Opened, data: TableData, key: Key, corruption: Corruption) -> TableData:
+        column = prepare.worse(opened, key, extractors_of(self.model.answer.members), corruption)
+        return replace(data, columns={**data.columns, key: column}, cache={}, some={})
+
+    def _curves(self, opened: prepare.Opened, data: TableData, judge: Judge, progress: Progress) -> Iterator[dict[str, Json]]:
+        """The first metric under each corruption of each input, by severity; 0 is none."""
+        clean = judge.measured(self.model.answer.predict(data, judge.rows).score)
+        every = [(item, name) for item in opened.inputs.values() for name in known(item)]
+        for done, (item, name) in enumerate(every):
+            yield {"input": item.name, "corruption": name, "severity": 0, **clean}
+            for severity in SEVERITIES:
+                progress(f"{name} of {item.name}", done * len(SEVERITIES) + severity, len(every) * len(SEVERITIES))
+                worse = self._worse(opened, data, item.key, Corruption.of(item, f"{name}:{severity}", self.job.seed))
+                found = judge.measured(self.model.answer.predict(worse, judge.rows).score)
+                yield {"input": item.name, "corruption": name, "severity": severity, **found}
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Write a model folder, whole or not at all. Raises ConfigError where something else is there."""
@@ -254,8 +292,9 @@ class Learner:
         artefact.save(self.model, Path(folder), __version__)
         self.journal.end()
 
-    def write_report(self, file: str | Path) -> None:
-        """All that was measured, as one HTML page. Raises ConfigError for a path where it cannot stand."""
+    def write_report(self, file: str | Path, evaluation: Mapping[str, Any] | None = None) -> None:
+        """All that was measured, as one HTML page; with what `evaluate` of `corrupt="all"` gave, how much the answer bears too. Raises
+        ConfigError for a path where it cannot stand."""
         path = Path(file).resolve()
         if path.suffix.lower() not in (".html", ".htm") or not path.parent.is_dir():
             raise ConfigError("a FILE.html in a folder that is there", str(file), "give another name, or make the folder first")
@@ -264,7 +303,7 @@ class Learner:
         if "made" not in self.report:
             raise ConfigError("a model that a fit with a report wrote", "one of an earlier xmodal", "fit it again")
         with write_beside(path) as new:
-            new.write_text(page(self.model), "utf-8", errors="replace")
+            new.write_text(page(self.model, (evaluation or {}).get("corruptions", ())), "utf-8", errors="replace")
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -28,6 +28,7 @@ from xmodal.batch import Examples, View
 from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, FeatureColumn, Store, build
+from xmodal.features.corrupt import Corruption
 from xmodal.features.extractors import Extractor
 from xmodal.job import MAIN, Input, Job, Json, Key, Progress, Rows
 from xmodal.media import Media
@@ -236,6 +237,13 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
     if len(counts.broken) > 20:
         opened.notes.append(f"and {len(counts.broken) - 20} more unreadable cells")
     return TableData(columns, {}), counts
+
+
+def worse(opened: Opened, key: Key, extractors: Mapping[Key, Sequence[Extractor]], corruption: Corruption) -> FeatureColumn:
+    """The features of one input, corrupted; nothing of them is kept."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        item = {key: opened.inputs[key]}
+        return build(opened.table, opened.readings, item, extractors, opened.media, Store(Path(folder)), corruption=corruption)[0][key]
 
 
 def asking(data: TableData, task: Task, labels: pa.Array, weight_R: np.ndarray, seed: int) -> TableData:

@@ -4,13 +4,17 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import xmodal
+from xmodal.errors import ConfigError
 from xmodal.features import store as module
 from xmodal.features.column import Spec
 from xmodal.features.store import DIGEST, Store
@@ -170,3 +174,39 @@ def test_processes_that_add_and_merge_at_once_lose_nothing(tmp_path: Path) -> No
         assert not process.communicate(timeout=100)[1]
         assert process.returncode == 0
     check(Store(tmp_path), *range(125))
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, specs = Store(tmp_path), [Spec(name, 1, "none", "{}") for name in ("old", "read", "kept", "new")]
+    for age, spec in enumerate(specs):
+        some = digests(*range(100))
+        store.add(spec, some, content(some))
+        for manifest in (tmp_path / spec.digest).glob("pack-*/manifest.json"):
+            os.utime(manifest, (0, 1000 + age))
+    size = store.sizes()[specs[0].digest][1]
+    store.read(specs[1], digests(*range(100)), {k: v for k, v in EMPTY.items() if k not in RAGGED})
+    assert store.trim(limit=4 * size) == 0
+    assert store.trim(keep=[specs[2]], limit=2 * size) >= 2 * size
+    assert {name.split("-")[0] for name, (cells, _) in store.sizes().items() if cells} == {"read", "kept"}
+    monkeypatch.setenv("XMODAL_CACHE_LIMIT", "1.5 kb")
+    assert module.cap() == 1500
+    monkeypatch.setenv("XMODAL_CACHE_LIMIT", "much")
+    with pytest.raises(ConfigError, match="20GB"):
+        module.cap()
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=25, deadline=None)
+def test_a_flipped_bit_is_found(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        add(store, *range(20))
+        assert store.verify() == []
+        files = [f for f in Path(folder).rglob("*.npy") if f.stat().st_size]
+        file = files[random.integers(len(files))]
+        held = bytearray(file.read_bytes())
+        held[random.integers(len(held))] ^= 1 << int(random.integers(8))
+        file.write_bytes(held)
+        assert [p.name for p in store.verify()] == [file.parent.name]
+        assert not store.has(SPEC, digests(1)).any()

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from xmodal.errors import MediaError
 from xmodal.features.column import FeatureColumn
+from xmodal.features.corrupt import Corruption, corrupted
 from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
@@ -52,9 +53,10 @@ class Counts:
 
 def build(
     table: Table, readings: Readings, inputs: Inputs, extractors: Extractors, media: Media, store: Store | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = lambda *_: None, corruption: Corruption | None = None,
 ) -> tuple[Columns, Counts]:  # fmt: skip
-    """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one."""
+    """Features of every input for every row. A column that the table lacks is all missing. `store`: None is the default one; what is
+    corrupted should have one of its own."""
     counts, columns = Counts(first=table.first), {}
     none = pa.chunked_array([pa.nulls(table.data.num_rows)])
     for key, item in inputs.items():
@@ -73,9 +75,11 @@ def build(
         elif item.modality == "text":
             columns[key] = text(*parsed[0])
         else:
-            extraction = Extraction(item.modality, tuple(extractors[key]), media)
+            extraction = Extraction(item.modality, tuple(extractors[key]), media, corruption)
             split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
             columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+        if corruption and item.key not in extractors:
+            columns[key] = corrupted(columns[key], corruption)
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
         lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
@@ -204,6 +208,8 @@ def extract(
                 keep()
     for e in extraction.extractors if new else ():
         store.merge(e.spec)
+    if new and (freed := store.trim([e.spec for e in extraction.extractors])):
+        counts.notes.append(f"the cache was over its limit: {freed / 1e6:,.0f} MB that were not used for longest are deleted")
     return errors
 
 

@@ -11,11 +11,12 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,11 +24,13 @@ from typing import IO
 import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
+from xmodal.errors import ConfigError
 from xmodal.features.column import Spec, take_ragged, within
 from xmodal.files import beside, hashes, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
+LIMIT = "50GB"  # of all that is stored
 STEP = 32 * 2**20  # bytes copied at once, so that a merge needs little memory
 # What NumPy and JSON raise on files that are cut or overwritten.
 DAMAGE = (FileNotFoundError, ValueError, EOFError, LookupError, TypeError)
@@ -44,6 +47,15 @@ class Pack:
 
     def __len__(self) -> int:
         return len(self.digest)
+
+
+def cap() -> int:
+    """The bytes that the store may hold: XMODAL_CACHE_LIMIT, as in 20GB. Raises ConfigError."""
+    text = os.environ.get("XMODAL_CACHE_LIMIT") or LIMIT
+    found = re.fullmatch(r"([0-9.]+) *([KMGT]?)B?", text.strip().upper())
+    if not found:
+        raise ConfigError("a size such as 20GB in XMODAL_CACHE_LIMIT", repr(text), "correct it")
+    return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
 
 
 class Store:
@@ -81,7 +93,11 @@ class Store:
     def read(self, spec: Spec, digest_U: np.ndarray, empty: Mapping[str, np.ndarray], ragged: frozenset[str] = frozenset()) -> Pack:
         """Features of stored (sorted) cells, mapped: a pack that holds just these, else a nameless copy. `empty`: each feature of no cell;
         `ragged`: which of them are."""
-        packs = list(self.packs(spec).values())
+        held = self.packs(spec)
+        for path in held:
+            with contextlib.suppress(OSError):  # gone, or of a folder that cannot be written
+                os.utime(path / "manifest.json")
+        packs = list(held.values())
         for pack in packs:
             if np.array_equal(pack.digest, digest_U):
                 return pack
@@ -123,6 +139,21 @@ class Store:
             cells = sum(json.loads(m.read_text())["cells"] for m in folder.glob("pack-*/manifest.json"))
             found[folder.name] = cells, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         return found
+
+    def trim(self, keep: Collection[Spec] = (), limit: int | None = None) -> int:
+        """Delete what was not used for longest, but these, until all is within the limit; the bytes deleted."""
+        used = []
+        for pack in self.root.glob("*-*/pack-*"):
+            with contextlib.suppress(OSError):  # merged away
+                used.append(((pack / "manifest.json").stat().st_mtime, sum(f.stat().st_size for f in pack.iterdir()), pack))
+        over = sum(size for _, size, _ in used) - (cap() if limit is None else limit)
+        spared, freed = {spec.digest for spec in keep}, 0
+        for _, size, pack in sorted(used):
+            if freed < over and pack.parent.name not in spared:
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(pack.rename(beside(pack)))
+                    freed += size
+        return freed
 
     def verify(self) -> list[Path]:
         """The packs whose bytes are not as they were written, put aside."""

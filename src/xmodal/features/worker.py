@@ -22,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from xmodal.errors import MediaError, WorkerError
+from xmodal.features.corrupt import Corruption, Worse
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import registered
 from xmodal.media import Caps, Cell, Media, shown
@@ -42,12 +43,14 @@ class Extraction:
     modality: str
     extractors: tuple[Extractor, ...]
     media: Media
+    corruption: Corruption | None = None
 
     def one(self, cell: Cell, digest: str | None = None) -> Features:
         """All extractors share one opened cell. `digest`: what the bytes must still be. Raises MediaError."""
         raw = media_modality(self.modality).open(cell, self.media)
         if digest and raw.digest != digest:
             raise MediaError("changed while it was read", shown(cell), "try again")
+        raw = Worse(raw, self.corruption) if self.corruption else raw
         return {name: array for extractor in self.extractors for name, array in extractor.one(raw).items()}
 
 
@@ -104,6 +107,7 @@ class Worker:
         settings = {
             "modality": modality, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors],
             "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps), "timeout": TIMEOUT, "memory": MEMORY,
+            "corruption": dataclasses.asdict(self.extraction.corruption) if self.extraction.corruption else None,
         }  # fmt: skip
         try:
             send(self.process.stdin, settings, {})
@@ -161,7 +165,8 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not come among the replies
     given, _ = receive(requests)
     extractors = tuple(registered("extractors", EXTRACTORS, name)(**settings) for name, settings in given["extractors"])
-    extraction = Extraction(given["modality"], extractors, Media(tuple(map(Path, given["roots"])), Caps(**given["caps"])))
+    media = Media(tuple(map(Path, given["roots"])), Caps(**given["caps"]))
+    extraction = Extraction(given["modality"], extractors, media, Corruption(**given["corruption"]) if given["corruption"] else None)
     with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):  # only Linux counts all that a process allocates
         import resource
 

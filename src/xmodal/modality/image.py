@@ -10,18 +10,18 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageChops, ImageOps, UnidentifiedImageError, features
+from PIL import ImageChops, ImageFilter, ImageOps, UnidentifiedImageError, features
 
 from xmodal.errors import MediaError
 from xmodal.media import Cell, Media, Raw, kind_of, shown
-from xmodal.modality.files import Files
+from xmodal.modality.files import Corruption, Files
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".dcm")
@@ -157,12 +157,44 @@ def rgb(image: Pillow.Image, top: int = 0, negative: bool = False) -> Pillow.Ima
     return image.convert("RGB")
 
 
+def blur(pixels_HW3: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
+    """Gaussian, of a radius up to a twelfth of the shorter side."""
+    return np.asarray(Pillow.fromarray(pixels_HW3).filter(ImageFilter.GaussianBlur(min(pixels_HW3.shape[:2]) * severity / 60)))
+
+
+def noise(pixels_HW3: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """Gaussian, of a deviation up to 40 % of the range."""
+    return (pixels_HW3 + random.normal(0, 255 * 0.08 * severity, pixels_HW3.shape)).clip(0, 255).astype(np.uint8)
+
+
+def window(pixels_HW3: np.ndarray, share: float, random: np.random.Generator) -> tuple[slice, slice]:
+    """A place anywhere, of this share of each side."""
+    sides = [max(round(side * share), 1) for side in pixels_HW3.shape[:2]]
+    starts = [int(random.integers(0, whole - side + 1)) for whole, side in zip(pixels_HW3.shape, sides, strict=False)]
+    return slice(starts[0], starts[0] + sides[0]), slice(starts[1], starts[1] + sides[1])
+
+
+def crop(pixels_HW3: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """A window of down to 40 % of each side, stretched to the size of the whole."""
+    height, width = pixels_HW3.shape[:2]
+    part = np.ascontiguousarray(pixels_HW3[window(pixels_HW3, 1 - 0.12 * severity, random)])
+    return np.asarray(Pillow.fromarray(part).resize((width, height), Pillow.Resampling.BILINEAR))
+
+
+def occlusion(pixels_HW3: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """A grey window of up to 80 % of each side."""
+    made = pixels_HW3.copy()
+    made[window(pixels_HW3, 0.16 * severity, random)] = 127
+    return made
+
+
 class Image(Files):
     """Cells are pictures: paths, bytes, data: URIs, base64; several in a cell too."""
 
     kind: ClassVar[str] = "image"
     noun: ClassVar[str] = "pictures"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    corruptions: ClassVar[Mapping[str, Corruption]] = {"blur": blur, "noise": noise, "crop": crop, "occlusion": occlusion}
 
     def open(self, cell: Cell, media: Media) -> Picture:
         """Raises MediaError for what is not a picture of the known kinds and of bounded size."""

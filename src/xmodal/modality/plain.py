@@ -6,7 +6,7 @@ import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -31,12 +31,28 @@ SENTINELS = {
 AGAIN = {"thousands": "thousands mark {!r}", "decimal": "decimal mark {!r}", "unit": "sign {}", "order": "{} first"}
 
 
+def noise(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """Gaussian, of up to the values' own deviation."""
+    finite = x_U[np.isfinite(x_U)]
+    return x_U + random.normal(0, 0.2 * severity * (finite.std() if finite.size else 0), x_U.shape)
+
+
+def unit(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """Up to half of the values a thousand times as large."""
+    return np.where(random.random(x_U.shape) < 0.1 * severity, 1000 * x_U, x_U)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A modality whose cells are values of a scale."""
 
     kind: Literal["number", "date"]
     family: ClassVar[Literal["plain"]] = "plain"
+
+    @property
+    def corruptions(self) -> Mapping[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]]:
+        """Of numbers, a column at a time."""
+        return {"noise": noise, "unit": unit} if self.kind == "number" else {}
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
         """Decided from every value; what a frame calls categories is none."""

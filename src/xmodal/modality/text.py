@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,11 +19,43 @@ from xmodal.table.reading import spaced, spelled
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
 
+UNIT = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+|\s+")  # a word, a character of a script without spaces, or what lies between
+LETTERS = "etaoinshrdlu"
+
+
+def drop(text: str, severity: int, random: np.random.Generator) -> str:
+    """Words left out, up to 75 % of them."""
+    return "".join(unit for unit in UNIT.findall(text) if unit.isspace() or random.random() >= 0.15 * severity)
+
+
+def typos(text: str, severity: int, random: np.random.Generator) -> str:
+    """Characters left out, doubled or replaced, up to 20 % of them."""
+    made = []
+    for letter in text:
+        kind = random.integers(3) if not letter.isspace() and random.random() < 0.04 * severity else 3
+        made.append(("", 2 * letter, LETTERS[random.integers(len(LETTERS))], letter)[kind])
+    return "".join(made)
+
+
+def shuffle(text: str, severity: int, random: np.random.Generator) -> str:
+    """Words in another order: up to all of them."""
+    units = UNIT.findall(text)
+    words = [i for i, unit in enumerate(units) if not unit.isspace()]
+    moved = [i for i in words if random.random() < 0.2 * severity]
+    other = dict(zip(moved, random.permutation(moved).tolist(), strict=True))
+    return "".join(units[other.get(i, i)] for i in range(len(units)))
+
+
 @dataclass(frozen=True)
 class Words:
     """Both modalities; each column of words is one of them."""
 
     kind: Literal["text", "category"]
+
+    @property
+    def corruptions(self) -> Mapping[str, Callable[[str, int, np.random.Generator], str]]:
+        """Of a text."""
+        return {"drop": drop, "typos": typos, "shuffle": shuffle} if self.kind == "text" else {}
 
     @property
     def family(self) -> Literal["text", "plain"]:

@@ -204,6 +204,36 @@ def card(one: Found) -> Html:
     return tag("div", tag("h4", f"Row {one['row']}: true {truth}, predicted {said}"), *sure, tag("dl", *cells), class_="card")
 
 
+def worsened(lines: Sequence[Found]) -> tuple[Sequence[str], Lines]:
+    """The first metric under each corruption of each input, by severity."""
+    by: dict[tuple[str, str], list[float | None]] = {}
+    for line in lines:
+        by.setdefault((line["input"], line["corruption"]), []).append(next(iter(line["metrics"].values())))
+    metric = next(iter(lines[0]["metrics"]))
+    return ("input", "corruption", f"{metric} as it is", *map(str, range(1, 6))), [
+        (*name, *map(number, found)) for name, found in by.items()
+    ]
+
+
+def corruptions(report: Found) -> Html:
+    """How much the answer bears: a chart an input, and the figures."""
+    lines = report["corruptions"]
+    if not lines:
+        return tag("p", "Not measured: xmodal evaluate MODEL TABLE --corrupt all --json > FILE, then xmodal report --evaluation FILE.")
+    (head, data), charts = worsened(lines), []
+    metric = next(iter(lines[0]["metrics"]))
+    for name in dict.fromkeys(line["input"] for line in lines):
+        some = [line for line in lines if line["input"] == name and line["metrics"][metric] is not None]
+        kinds = list(dict.fromkeys(line["corruption"] for line in some))
+        drawn = [[(line["severity"], line["metrics"][metric]) for line in some if line["corruption"] == kind] for kind in kinds]
+        figures = table(f"{name}, {metric} by severity", head, [d for d in data if d[0] == name])
+        if drawn:
+            charts.append(
+                chart(f"{name} made worse", f"{metric} of the answer; a line each: {', '.join(kinds)}", "severity", drawn, figures)
+            )
+    return tag("div", *charts, note("Only the named input is made worse, on held-out rows; severity 0 is the table as it is."))
+
+
 def inputs(report: Found) -> Html:
     """Gaps a column; time and bytes an input."""
     rows, gaps, costs = report["made"]["rows"], [], []
@@ -238,13 +268,13 @@ def again(report: Found) -> Html:
 
 SECTIONS: dict[str, Callable[[Found], Html]] = {
     "Verdict": subsets, "Experts and weights": experts, "Learning curves": learning, "Errors": errors, "Reliability": calibration,
-    "Examples": examples, "Missing, unreadable, cost": inputs, "Warnings": warned, "How to reproduce": again,
+    "Made worse": corruptions, "Examples": examples, "Missing, unreadable, cost": inputs, "Warnings": warned, "How to reproduce": again,
 }  # fmt: skip
 
 
-def page(model: Model) -> str:
-    """The whole page."""
-    report: Found = {**model.report, "examples": model.examples, "job": model.job}
+def page(model: Model, corruptions: Sequence[Found] = ()) -> str:
+    """The whole page. `corruptions`: of `evaluate`."""
+    report: Found = {**model.report, "corruptions": corruptions, "examples": model.examples, "job": model.job}
     title = f"{report['target']}: what was learnt, and whether mixing paid"
     links = tag("ul", *(tag("li", tag("a", name, href=f"#s{i}")) for i, name in enumerate(SECTIONS)))
     parts = [tag("section", tag("h2", name, id=f"s{i}"), draw(report)) for i, (name, draw) in enumerate(SECTIONS.items())]

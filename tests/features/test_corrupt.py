@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import csv
+import json
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmodal import Learner
+from xmodal.errors import ConfigError
+from xmodal.features.corrupt import SEVERITIES, Corruption, Worse, known
+from xmodal.job import Input
+from xmodal.modality import MODALITIES
+from xmodal.modality.text import UNIT
+
+TEXT = "We met on a sunny day 我们在河边 " * 8
+RANDOM = np.random.default_rng(0)
+LOADED = {  # of each modality something that its cells hand out
+    "image": (RANDOM.random((40, 50, 3)) * 255).astype(np.uint8),
+    "text": TEXT,
+    "number": RANDOM.normal(10, 2, 400),
+}
+EVERY = [(kind, name) for kind, x in LOADED.items() for name in MODALITIES[kind].corruptions]  # type: ignore[attr-defined]
+
+
+def apart(a: object, b: object) -> float:
+    """How far what was made is from what was there."""
+    if isinstance(a, str) and isinstance(b, str):
+        return 1 - SequenceMatcher(None, UNIT.findall(a), UNIT.findall(b), autojunk=False).ratio()
+    return float(np.abs(np.asarray(a, float) - np.asarray(b, float)).mean())
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_more_severe_is_further_from_what_was_there(kind, name):
+    x = LOADED[kind]
+    far = [np.mean([apart(x, Corruption(kind, name, s, seed)(x, "cell")) for seed in range(20)]) for s in SEVERITIES]
+    assert far[0] > 0 and far == sorted(far)
+    once, twice = (Corruption(kind, name, 3)(x, "cell") for _ in range(2))
+    assert np.array_equal(once, twice) and type(once) is type(x)
+    if isinstance(x, np.ndarray):
+        assert once.shape == x.shape and once.dtype == x.dtype
+
+
+@given(st.text(max_size=60), st.sampled_from(["drop", "typos", "shuffle"]), st.sampled_from([*SEVERITIES]))
+def test_any_text_can_be_made_worse(text, name, severity):
+    made = Corruption("text", name, severity)(text, text)
+    if name == "shuffle":
+        assert sorted(UNIT.findall(text)) == sorted(UNIT.findall(made)) or sorted(text) == sorted(made)
+    if name == "drop":
+        assert len(made) <= len(text)
+
+
+def test_cells_are_corrupted_apart_and_their_digest_stays():
+    class Cell:
+        digest = "a"
+
+        def load(self, size: int | None = None) -> np.ndarray:
+            assert size == 40
+            return LOADED["image"]
+
+    noisy = Corruption("image", "noise", 2)
+    first, second = Worse(Cell(), noisy), Cell()
+    second.digest = "b"
+    assert first.digest == "a"
+    assert (first.load(size=40) != Worse(second, noisy).load(size=40)).any()
+    np.testing.assert_array_equal(first.load(size=40), noisy(LOADED["image"], "a"))
+
+
+def test_what_is_asked_for_is_checked():
+    picture = Input("main.picture", "image", ("picture",))
+    assert Corruption.of(picture, "blur", 0).severity == 3
+    for text, says in ("blurr", "did you mean 'blur'"), ("blur:6", "severity from 1 to 5"):
+        with pytest.raises(ConfigError, match=says):
+            Corruption.of(picture, text, 0)
+    assert not known(Input("main.table", "table", ("a",), ("category",)))
+
+
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory):
+    """Of pictures that tell the label by brightness and sentences that tell nothing."""
+    from PIL import Image
+
+    folder, random = tmp_path_factory.mktemp("worse"), np.random.default_rng(0)
+    with (folder / "table.csv").open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["picture", "size", "label"])
+        for row in range(120):
+            level = 200 if row % 2 else 50
+            Image.fromarray((level + random.normal(0, 9, (24, 24, 3))).clip(0, 255).astype(np.uint8)).save(folder / f"{row}.png")
+            out.writerow([f"{row}.png", random.normal() + row % 2, "light" if row % 2 else "dark"])
+    settings = {"training": {"folds": 2, "epochs": 2, "minimum": 1}}
+    return Learner(target="label", media_root=[folder], **settings).fit(folder / "table.csv"), folder / "table.csv"
+
+
+def test_an_answer_is_scored_under_corruptions(learner, tmp_path):
+    fitted, table = learner
+    clean, worse = (
+        fitted.evaluate(table, corrupt=c)["targets"]["label"]["metrics"] for c in (None, {"image": "occlusion:5", "table": "noise:5"})
+    )
+    assert clean["log_loss"] < worse["log_loss"]
+    found = fitted.evaluate(table, corrupt="all")
+    lines = found["corruptions"]
+    assert {(line["input"], line["corruption"]) for line in lines} == {
+        *(("picture", n) for n in ("blur", "noise", "crop", "occlusion")), ("table", "noise"), ("table", "unit")
+    }  # fmt: skip
+    assert [line["severity"] for line in lines[:6]] == [0, *SEVERITIES]
+    assert len({json.dumps(line["metrics"]) for line in lines if not line["severity"]}) == 1
+    fitted.write_report(tmp_path / "report.html", found)
+    page = (tmp_path / "report.html").read_text()
+    assert "picture made worse" in page and "occlusion" in page
+    with pytest.raises(ConfigError, match="did you mean 'picture'"):
+        fitted.evaluate(table, corrupt={"pictur": "blur"})
+
+
+def test_nothing_corrupted_is_stored(learner, tmp_path, monkeypatch):
+    fitted, table = learner
+    monkeypatch.setenv("XMODAL_CACHE", str(tmp_path))
+    fitted.evaluate(table)
+    before = sorted(p.relative_to(tmp_path) for p in Path(tmp_path).rglob("*.npy"))
+    fitted.evaluate(table, corrupt={"picture": "noise:1"})
+    assert sorted(p.relative_to(tmp_path) for p in Path(tmp_path).rglob("*.npy")) == before
