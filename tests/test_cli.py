@@ -71,7 +71,7 @@ class Recorder:
         progress("fold 1", 0, folds)
         return SCORES | {"part": "out_of_fold", "verdict": VERDICT, "subsets": SUBSETS, "folds": folds}
 
-    def evaluate(self, source, part, progress):
+    def evaluate(self, source, part, progress, corrupt):
         progress("extract", 1, 1)
         return SCORES | {"part": part or "all"}
 
