@@ -27,6 +27,7 @@ from xmodal.tasks import Classify, MultiLabel, Regress, Task, labelled
 
 MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the target's units, .01 of its deviation
 MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
+LEAST = 3  # rows of a bin of the calibration: of fewer its mean would be a cell
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
 
@@ -295,7 +296,7 @@ class Judge:
             residual_R = said_R - y_R  # what lies beyond the middle 99 % is counted in the outermost of the bins
             counts, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
             found = {"residuals": {"counts": counts.tolist(), "edges": edges.tolist()}}
-        bins = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R)))
+        bins = [b for b in np.array_split(x_R.argsort(kind="stable"), max(min(BINS, len(x_R) // LEAST), 1)) if len(b) >= LEAST]
         picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
         return found | {
             "calibration": [[float(x_R[b].mean()), float(came_R[b].mean()), len(b)] for b in bins],
