@@ -212,6 +212,8 @@ class Judge:
             line: dict[str, Json] = {"inputs": [i.name for k, i in inputs.items() if k in there], **self.measured(held.score[view])}
             if view.bit_count() > 1:
                 line["gain"], line["gain_ci95"] = self.gain(held.score[view], held.best[view])  # type: ignore[assignment]
+                bests = [inputs[a.best_single(view)].name for a in answers]
+                line["best_single"] = max(sorted(bests), key=bests.count)
             lines.append(line)
         given = [a.weights for a in answers]
         weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted(set().union(*given))}
