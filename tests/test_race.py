@@ -239,7 +239,7 @@ def test_raw_encoders_take_part_from_so_many_rows(n: int, raw: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, inputs, title",
+    ("name", "inputs", "title"),
     [
         ("joint.linear", ["a", "b"], "linear, all inputs"),
         ("joint.linear of all", ["joint", "b"], "linear, all inputs"),

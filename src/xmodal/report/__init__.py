@@ -130,7 +130,8 @@ def experts(report: Found) -> Html:
     answer = {**report["answer"], "name": "the answer", "family": "all, pooled"}
     head = ("expert", "family", f"{metric}, validation", f"{metric}, test", "weight", "rounds a fit", "CPU s", "ms a row")
     lines = [
-        (cut(titled(e["name"], e["inputs"], count) if "inputs" in e else e["name"], 90), e["family"], measured(e.get("validation"), metric), measured(e.get("test"), metric),
+        (cut(titled(e["name"], e["inputs"], count) if "inputs" in e else "the answer", 90), e["family"],
+         measured(e.get("validation"), metric), measured(e.get("test"), metric),
          number(report["weights"].get(e["name"])), ", ".join(map(str, e.get("rounds", []))),
          number(e.get("fit_cpu_seconds")), number(e.get("milliseconds_a_row")))
         for e in [*best.values(), answer, *report["experts"]]
