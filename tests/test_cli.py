@@ -34,7 +34,14 @@ IDS = ["007", 'a "quoted" one', "two\nlines", " padded ", "ünï,code"]
 SUBSETS = [
     {"inputs": ["[b]picture"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
     {"inputs": ["table"], "metrics": {"roc_auc": 0.5}, "ci95": {"roc_auc": [0.4, 0.6]}},
-    {"inputs": ["[b]picture", "table"], "metrics": {"roc_auc": 0.9}, "ci95": {"roc_auc": [0.8, 1.0]}, "gain": 0.4, "gain_ci95": [0.3, 0.5]},
+    {
+        "inputs": ["[b]picture", "table"],
+        "metrics": {"roc_auc": 0.9},
+        "ci95": {"roc_auc": [0.8, 1.0]},
+        "gain": 0.4,
+        "gain_ci95": [0.3, 0.5],
+        "best_single": "table",
+    },
 ]
 VERDICT = {"outcome": "pays", "metric": "roc_auc", "gain": 0.4, "ci95": [0.3, 0.5], "best_single": "table", "rows": 99}
 SCORES = {
@@ -215,7 +222,7 @@ def test_fit_ends_with_the_verdict_and_commands_ready_to_paste(run, tmp_path):
     assert shlex.split(lines[-1]) == ["xmodal", "predict", "new folder/m", "my table's.csv", "--out", "predictions.csv"]
     assert "(1.5 MB)" in lines[-3] and "Verdict: pays: +0.4 [+0.3, +0.5] over table alone, 99 rows" in lines
     assert any("[b]picture " in line for line in lines), "names are no markup"
-    assert any("all inputs " in line and "+0.4 [+0.3, +0.5]" in line for line in lines)
+    assert any("all inputs " in line and "+0.4 [+0.3, +0.5] over table" in line for line in lines)
 
 
 def test_the_configuration_is_the_whole_job(run, tmp_path):

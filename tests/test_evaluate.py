@@ -162,6 +162,7 @@ def test_the_best_single_is_ranked_by_the_fit_and_never_by_the_rows_compared(mon
     assert verdict["best_single"] == "c" and verdict["outcome"] == "pays", "against b, the best in hindsight, nothing is gained"
     assert verdict["gain"] == pytest.approx(subsets["b",]["metrics"]["accuracy"] - subsets["c",]["metrics"]["accuracy"])
     assert subsets["a", "b"]["gain"] == pytest.approx(subsets["b",]["metrics"]["accuracy"] - subsets["a",]["metrics"]["accuracy"])
+    assert [subsets[s].get("best_single") for s in (("a",), ("a", "b"), ("a", "b", "c"))] == [None, "a", "c"]
     folds = [answer(task, told, o) for o in (order, ("main.b", "main.a", "main.c"), order)]
     assert judge.comparison(found, folds)["verdict"]["best_single"] == "c", "that of most folds"
 

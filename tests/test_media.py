@@ -117,8 +117,8 @@ def test_other_spellings_only_where_one_file_fits(root: Path) -> None:
     assert media.open("A\\deep\\P2").read() == b"deep"
     assert media.said == {"another case or no extension": len(wanted), "Windows separators": 1}  # r.png stands as it is
     for name, hint in {
-        "q": r"did you mean q\.\w+ or q\.\w+\?",
-        "p1.jpg": r"did you mean p1\.png\?",
+        "q": r"did you mean 'q\.\w+' or 'q\.\w+'\?",
+        "p1.jpg": r"did you mean 'p1\.png'\?",
         "r": "did you mean",
         "zzz": "check",
     }.items():

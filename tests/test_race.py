@@ -13,7 +13,7 @@ import pytest
 from tests.doubles import INPUTS, pointed
 
 from xmodal import ConfigError, Learner
-from xmodal.answer import Member, to_bits
+from xmodal.answer import Member, titled, to_bits
 from xmodal.batch import Examples, View
 from xmodal.experts import EXPERTS
 from xmodal.experts.base import Data, Expert
@@ -236,6 +236,22 @@ def test_raw_encoders_take_part_from_so_many_rows(n: int, raw: bool) -> None:
     found = {c.name for c in candidates(Job(), task, INPUTS, n)}
     assert {"note.linear", "pic.linear", "table.boosted", "joint.forest", "fusion.descriptor"} <= found
     assert all((name in found) == raw for name in ("note.bilstm", "pic.cnn", "fusion.raw"))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "title"),
+    [
+        ("joint.linear", ["a", "b"], "linear, all inputs"),
+        ("joint.linear of all", ["joint", "b"], "linear, all inputs"),
+        ("joint.linear", ["joint"], "linear, joint"),
+        ("joint.forest", ["a"] * 2 + ["b"], "forest, a + a + b"),
+        ("fusion.descriptor", ["a", "b"], "descriptor fusion, all inputs"),
+        ("correction", ["a", "b"], "correction, all inputs"),
+        ("my.input.cnn", ["my.input"], "cnn, my.input"),
+    ],
+)
+def test_names_in_plain_words(name: str, inputs: list[str], title: str) -> None:
+    assert titled(name, inputs, 2) == title
 
 
 def test_an_input_called_as_the_joints_are_has_experts_of_its_own() -> None:

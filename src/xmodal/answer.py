@@ -37,7 +37,7 @@ def present(data: Data, inputs: Mapping[Key, Input], rows: Rows) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Member:
-    """One expert of the pool, under the name that reports show."""
+    """One expert of the pool, under the name that JSON shows."""
 
     name: str
     expert: Expert
@@ -53,6 +53,10 @@ class Member:
         """Answers with what it adds to the others, not with a score of its own."""
         return self.expert.family == "hybrid"
 
+    def title(self, count: int) -> str:
+        """Its name in plain words, where there are so many inputs."""
+        return titled(self.name, [i.name for i in self.expert.inputs.values()], count)
+
     def scores(
         self, task: Task, inputs: Mapping[Key, Input], data: Data, rows: Rows, views: Sequence[int], least: int = 2
     ) -> dict[int, np.ndarray]:
@@ -66,6 +70,14 @@ class Member:
                 value = self.expert.predict(data, some, to_keys(inputs, self.bits & ~view))[task.name].score
                 parts.append(task.prior + value.reshape(len(some), task.width) if self.residual else task.pool(value))
         return {view: np.concatenate(parts) for view, parts in found.items()}
+
+
+def titled(name: str, inputs: Sequence[str], count: int) -> str:
+    """An expert's name in plain words, "linear, all inputs": JSON has `name`. `count`: of all inputs that there are."""
+    kind = name.removesuffix(" of all").removeprefix(f"{inputs[0]}." if len(inputs) == 1 else "joint.")
+    kind = f"{kind[7:]} fusion" if kind.startswith("fusion.") else kind
+    where = inputs[0] if len(inputs) == 1 else "all inputs" if len(inputs) == count else " + ".join(inputs)
+    return f"{kind}, {where}"
 
 
 def blocks(rows: Rows) -> list[Rows]:

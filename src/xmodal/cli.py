@@ -261,8 +261,8 @@ def disarmed(answers: Any) -> Any:
 
 
 def ids_of(rows: Any, learner: Any) -> dict[str, Any]:
-    """The id columns that a table has."""
-    return {name: rows.data[name] for name in learner.job.id if name in rows.data.column_names}
+    """The id columns that a table has; of a folder, its files."""
+    return {name: rows.data[name] for name in dict.fromkeys((*learner.job.id, *rows.id)) if name in rows.data.column_names}
 
 
 @app.callback()

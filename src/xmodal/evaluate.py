@@ -27,6 +27,7 @@ from xmodal.tasks import Classify, MultiLabel, Regress, Task, labelled
 
 MARGIN = 0.01  # one point: a gain below it doesn't pay; of a metric in the target's units, .01 of its deviation
 MATRIX, BINS, SHOWN = 20, 10, 4  # classes of the confusion matrix, bins of the calibration, examples of each side
+LEAST = 3  # rows of a bin of the calibration: of fewer its mean would be a cell
 FEW = 20  # groups of rows: a bootstrap of fewer says nothing
 IN_UNITS = ("mean_absolute_error", "root_mean_squared_error")
 
@@ -211,6 +212,8 @@ class Judge:
             line: dict[str, Json] = {"inputs": [i.name for k, i in inputs.items() if k in there], **self.measured(held.score[view])}
             if view.bit_count() > 1:
                 line["gain"], line["gain_ci95"] = self.gain(held.score[view], held.best[view])  # type: ignore[assignment]
+                bests = [inputs[a.best_single(view)].name for a in answers]
+                line["best_single"] = max(sorted(bests), key=bests.count)
             lines.append(line)
         given = [a.weights for a in answers]
         weights: dict[str, Json] = {n: float(np.mean([w.get(n, 0.0) for w in given])) for n in sorted(set().union(*given))}
@@ -295,7 +298,7 @@ class Judge:
             residual_R = said_R - y_R  # what lies beyond the middle 99 % is counted in the outermost of the bins
             counts, edges = np.histogram(residual_R.clip(*np.quantile(residual_R, [0.005, 0.995])), 21)
             found = {"residuals": {"counts": counts.tolist(), "edges": edges.tolist()}}
-        bins = np.array_split(x_R.argsort(kind="stable"), min(BINS, len(x_R)))
+        bins = [b for b in np.array_split(x_R.argsort(kind="stable"), max(min(BINS, len(x_R) // LEAST), 1)) if len(b) >= LEAST]
         picked = {"right": best[right_R[best]][:SHOWN], "wrong": best[~right_R[best]][::-1][:SHOWN]}
         return found | {
             "calibration": [[float(x_R[b].mean()), float(came_R[b].mean()), len(b)] for b in bins],

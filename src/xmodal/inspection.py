@@ -40,6 +40,7 @@ NAMES_GROUP = re.compile(
     r"(patient|subject|person|user|customer|client|session|speaker|author|writer|group|family|case)s?([_ ]?(id|no|key))?", re.IGNORECASE
 )
 NEAR, COMPARED = 0.97, 20_000  # cosine of the descriptors of near-equal cells; rows compared at most
+READ = 2000  # rows whose texts are cut into subwords, to estimate how many are too long
 FEW = 20  # rows of a class below which nothing is sure
 Finding = dict[str, Json]
 
@@ -213,11 +214,13 @@ def cuts(ready: Ready, field: Sequence[Member], seed: int) -> Iterator[Finding]:
         given = next(iter(one.expert.inputs.values()))
         if one.single and one.expert.settings.get("kind") == "raw" and given.modality == "text":
             encoder = encoder_class(choose(given, "raw"))
-            column = ready.data.columns[given.key].rows(thin(ready.known, COMPARED, seed)).compact()
+            rows = thin(ready.known, READ, seed)
+            column = ready.data.columns[given.key].rows(rows).compact()
             prepared = encoder.transform(encoder.fit(column, {}, seed), column)
             cut = {given.name: left_out(prepared, np.arange(len(column)))} if "unread" in prepared.dense else {}
+            drawn = f"an estimate from {READ:,} rows: " if len(rows) < len(ready.known) else ""
             for note in say_unread(cut):
-                yield finding("columns", "warn", note, "put what decides first or last: the middle is what is left out")
+                yield finding("columns", "warn", f"{drawn}{note}", "put what decides first or last: the middle is what is left out")
 
 
 def learnt(ready: Ready) -> Rows:

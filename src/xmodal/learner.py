@@ -143,7 +143,10 @@ class Learner:
             "identity": prepare.identities(ready.opened, self.job),
             "part": np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8),
         }
-        self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows, examples)
+        readings, target = ready.opened.readings, ready.opened.target
+        if not self.job.examples:
+            readings, target = {name: prepare.untold(one) for name, one in readings.items()}, prepare.untold(target)
+        self._model = artefact.Model(self.job, readings, target, outcome.answer, self.report, rows, examples)
         return self
 
     def crossval(self, source: Any, folds: int = 5, progress: Progress | None = None) -> dict[str, Json]:

@@ -205,7 +205,7 @@ class Media:
             if len(alike) == 1 and exists(alike[0]):
                 return alike[0], [*how, "another case or no extension"]
             if alike := alike or self._alike(os.path.splitext(path)[0]):
-                do = f"did you mean {' or '.join(map(os.path.basename, alike[:3]))}?"
+                do = f"did you mean {' or '.join(repr(os.path.basename(a)) for a in alike[:3])}?"
         raise MediaError(where, shown(name), do)
 
     def _alike(self, path: str) -> list[str]:

@@ -270,6 +270,16 @@ def unquoted(notes: Sequence[str], opened: Opened) -> list[str]:
     return [quoted.sub(lambda found: found[0] if found[0] in names else "'…'", note) for note in notes]
 
 
+def untold(reading: Reading) -> Reading:
+    """The same reading without any cell: no reason, and its range rounded outward, to a power of ten not above it."""
+    low, high = reading.range
+    if not np.isfinite(low):
+        return replace(reading, reason="")
+    step = 10.0 ** np.floor(np.log10((high - low) or abs(high) or 1.0))
+    wide = list[Json]([float(np.floor(low / step) * step), float(np.ceil(high / step) * step)])
+    return replace(reading, reason="", options={**reading.options, "range": wide})
+
+
 def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
     """Which rows may never be divided, [R]: pictures of one thing differ, so rows whose other cells are all equal (and together as long
     as a text that ties) are tied too. Where equal cells would tie most rows into one, the group column alone ties. Both are said."""
@@ -329,7 +339,7 @@ def by_time(opened: Opened, job: Job, groups_R: np.ndarray) -> np.ndarray:
     time_R = measured(opened, name, ("date", "number"), -np.inf, expected, "correct the cell")
     part_R, cut, moved = splits.by_time(time_R, groups_R)
     first = [opened.table.data[name][int(np.flatnonzero(time_R == c)[0])].as_py() for c in cut]
-    note = f"split by {name!r}: train before {first[0]}, val from there on, test from {first[1]} on"
+    note = f"split by {name!r}: train before '{first[0]}', val from there on, test from '{first[1]}' on"
     opened.notes.append(note + (f"; {moved} earlier rows went with their group" if moved else ""))
     return part_R
 
@@ -345,7 +355,8 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
 
 
 def identities(opened: Opened, job: Job) -> np.ndarray:
-    """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order."""
+    """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order. Where no cell
+    may be kept, its place in just this table, since whoever guesses an id can check it against its hash."""
     names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
     cells = [found for n in names if (found := opened.column(n)) is not None]
     seen: Counter[int] = Counter()
@@ -356,7 +367,8 @@ def identities(opened: Opened, job: Job) -> np.ndarray:
             first = hashed(word)
             seen[first] += 1
             out[row] = hashed(f"{seen[first]}{word}")
-    return out
+    whole = hashed(out.tobytes().hex())
+    return out if job.examples else np.array([hashed(f"{whole} {row}") for row in range(len(out))], np.uint64)
 
 
 def hashed(word: str) -> int:

@@ -198,7 +198,7 @@ class Race:
         rounds are chosen inside `train`: chosen on the rows that score them, experts look better than they are."""
         valid = scored[at]
         for number, entry in enumerate(entries.copy()):
-            self.progress(f"train {entry.member.name}", lap[0] * len(entries) + number, lap[1] * len(entries))
+            self.progress(f"train {entry.member.title(len(self.inputs))}", lap[0] * len(entries) + number, lap[1] * len(entries))
             start, first = time.monotonic(), lap[0] == 0 and self.until < math.inf and not entry.member.residual
             if first and not self.affords(entries, entry, lap[1]):
                 continue
@@ -323,7 +323,7 @@ class Race:
         """Every member again on all rows; the correction has seen them all."""
         names, entries = [m.name for m in outcome.answer.members], {e.member.name: e for e in outcome.entries}
         for number, name in enumerate(names):
-            self.progress(f"refit {name}", number, len(names))
+            self.progress(f"refit {entries[name].member.title(len(self.inputs))}", number, len(names))
             if not entries[name].member.residual:
                 self.learn(entries[name], "whole", rows, None, round(statistics.median(entries[name].rounds)))
         self.progress("refit", len(names), len(names))

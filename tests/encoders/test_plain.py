@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +78,16 @@ def test_kinds_that_are_not_there() -> None:
         fitted = Plain.fit(column.hidden().rows(np.arange(2)), {}, 0)
         tokens = Plain(fitted, 8)(tensors(Plain.transform(fitted, column).take(np.arange(3))))
         assert tokens.x_BND.shape == (3, 2, 8)
+
+
+@given(st.lists(st.integers(-50, 50), max_size=40))
+def test_private_quantiles_are_those_of_the_means_of_three_neighbours(cells):
+    x = sorted(map(float, cells))
+    means = [np.mean(x[i : i + 3]) for i in range(len(x) - 2)]
+    edges = quantiles(np.array(cells, float), private=True)
+    if not means or np.ptp(means) < 1e-9:
+        assert np.ptp(edges) == 0 and edges[0] == pytest.approx(means[0] if means else 0)
+    else:
+        assert [edges[0], edges[-1]] == pytest.approx([means[0], means[-1]])
+        wanted = np.quantile(means, np.linspace(0, 1, 17))
+        assert np.abs(edges[:, None] - wanted).min(0).max() < 1e-9

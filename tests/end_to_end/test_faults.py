@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -39,27 +41,29 @@ def weights(model: Path) -> dict[str, bytes]:
 @posix
 @pytest.mark.slow
 def test_killed_five_times_and_resumed_it_is_the_same_model(table, tmp_path):
-    """At any moment: the store is whole, the model whole or not there. In the end, bits are those of a fit that nobody disturbed."""
+    """At any moment, some time after a stage that is drawn has begun, however fast the machine is just then: the store is whole, the
+    model whole or not there. In the end, bits are those of a fit that nobody disturbed."""
     path, rows = table
-    began = time.monotonic()
     whole = start(path.parent, tmp_path / "cache", "fit", "table.csv", *ROLES, *QUICK, "--out", str(tmp_path / "whole"))
-    assert whole.communicate()[1] is not None and whole.returncode == 0
-    lasts, draws, model = time.monotonic() - began, random.Random(5), tmp_path / "model"
+    stages = [line for line in whole.communicate()[1].splitlines() if line.startswith(("train ", "refit "))]
+    assert whole.returncode == 0 and len(stages) > 10
+    draws, model, killed = random.Random(5), tmp_path / "model", 0
     words = ("fit", "table.csv", *ROLES, *QUICK, "--out", str(model), "--resume")
-    killed = 0
-    for part in (draws.uniform(0.2, 1) for _ in range(5)):
+    for stage in ("features of picture", *draws.sample(stages[:-1], 4)):
         process = start(path.parent, tmp_path / "other", *words)
-        try:
-            process.communicate(timeout=part * lasts)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            killed += 1
+        while (line := process.stderr.readline().rstrip("\n")) and line != stage:
+            pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(draws.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
         assert Store(tmp_path / "other" / "features").verify() == []
         if model.exists():
             artefact.load(model)
             break
     if not model.exists():
+        assert killed == 5
         _, err = (last := start(path.parent, tmp_path / "other", *words)).communicate()
         assert last.returncode == 0, err
     assert killed >= 1 and weights(model) == weights(tmp_path / "whole")

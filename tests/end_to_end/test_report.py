@@ -76,7 +76,11 @@ def test_the_page_of_a_fit_on_classes(learner, tmp_path):
     assert details["part"] == "test" and details["rows"] == test == np.sum(details["confusion"]["counts"])
     assert sum(n for *_, n in details["calibration"]) == test and "extremes" not in details
     curves = {e["name"]: e["curves"] for e in learner.report["experts"]}
-    assert [len(c) for c in curves["fusion.descriptor"]] and curves["joint.linear"] == [] and "fusion.descriptor: as a table" in seen.text
+    assert (
+        [len(c) for c in curves["fusion.descriptor"]]
+        and curves["joint.linear"] == []
+        and "descriptor fusion, all inputs: as a table" in seen.text
+    )
     again.write_report(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text("utf-8") == page(again.model)
 

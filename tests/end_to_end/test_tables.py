@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner
 
@@ -140,7 +141,7 @@ def test_equal_values_of_two_columns_are_apart_and_classes_have_one_name() -> No
     assert {*learner.predict([{"one": 7, "two": 0}, {"one": 0, "two": 7}])} <= {"0", "1"}  # unknown there alone
 
 
-def test_long_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
+def test_long_texts_that_are_cut_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [f"word{i % 7}" for i in range(331)]
     rows = pd.DataFrame({"note": [" ".join(words if r in (5, 25, 45) else [f"short{r}"]) for r in range(60)], "label": ["x", "y"] * 30})
     rows.to_csv(tmp_path / "t.csv", index=False)
@@ -150,6 +151,10 @@ def test_long_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
     source = str(tmp_path / "t.csv")
     found = json.loads(run(app, ["inspect", source, *asked, "--json"]).stdout)["findings"]
     assert any(f["says"].startswith(said) and f["level"] == "warn" for f in found), found
+    with monkeypatch.context() as patch:
+        patch.setattr("xmodal.inspection.READ", 50)
+        found = json.loads(run(app, ["inspect", source, *asked, "--json"]).stdout)["findings"]
+    assert any(f["says"].startswith("an estimate from 50 rows: input 'note': ") for f in found), found
     plain = run(app, ["inspect", source, *roles, "--json"])
     assert plain.exit_code == 0 and "are cut" not in plain.stdout, "too few rows for a network that reads words"
     fitted = run(app, ["fit", source, *asked, "--out", str(tmp_path / "m")])
@@ -159,3 +164,17 @@ def test_long_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
     assert any(w.startswith(said) for w in told["warnings"]) == raw
     predicted = " ".join(run(app, ["predict", str(tmp_path / "m"), source]).output.split())
     assert (said in predicted) == raw
+
+
+def test_answers_of_a_folder_name_its_files(tmp_path: Path) -> None:
+    for i in range(24):
+        name = tmp_path / "pictures" / ("dark", "light")[i % 2] / f"{i}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 200 * (i % 2) + i, np.uint8)).save(name)
+    run, folder, model = CliRunner().invoke, str(tmp_path / "pictures"), str(tmp_path / "m")
+    fitted = run(app, ["fit", folder, "--target", "label", "--set", "training.folds=2", "--out", model])
+    assert fitted.exit_code == 0, fitted.output
+    assert run(app, ["predict", model, folder, "--out", str(tmp_path / "p.csv")]).exit_code == 0
+    rows = pd.read_csv(tmp_path / "p.csv")
+    assert list(rows.columns) == ["file", "label"] and rows["file"].tolist() == read_table(folder).data["file"].to_pylist()
+    assert (tmp_path / "pictures" / rows["file"][0]).is_file()

@@ -7,7 +7,7 @@ from tests.doubles import INPUTS, table
 
 from xmodal.experts import forest as module
 from xmodal.experts.boosted import ROUNDS, SETTINGS, STEP, Boosted
-from xmodal.experts.classic import pack, walk
+from xmodal.experts.classic import between, pack, walk
 from xmodal.experts.forest import TREES, Forest, hidden, nodes
 from xmodal.job import Budget
 
@@ -87,3 +87,21 @@ def test_unlabelled_rows_teach_nothing() -> None:
         two.parts = one.parts
         two.learn(data, np.arange(79), None, Budget(epochs=3), 0)
         np.testing.assert_array_equal(one.predict(data, np.arange(80))["y"].score, two.predict(data, np.arange(80))["y"].score)
+
+
+def test_thresholds_are_no_cells_and_part_the_rows_as_before() -> None:
+    x_BF = np.array([[1.0, 5.0], [2.0, np.nan], [4.0, 6.0], [np.inf, 9.0]])
+    nodes = {"feature": np.array([0, 0, 1, 1, 0]), "left": np.array([1, 2, 3, 4, 4]), "threshold": np.array([2.0, 3.5, 9.0, 5.0, 2.0])}
+    moved = between(nodes, x_BF)
+    assert moved.tolist() == [3.0, 3.5, np.inf, 5.5, 2.0]  # the last is a leaf
+    for old, new, feature in list(zip(nodes["threshold"], moved, nodes["feature"], strict=True))[:4]:
+        assert ((x_BF[:, feature] <= old) == (x_BF[:, feature] <= new)).all()
+    for expert in (Boosted, Forest):
+        task, data = table("regress", rows=200)
+        found = expert({task.name: task}, INPUTS, {})
+        found.fit(data, np.arange(200), None, Budget(epochs=5), 0)
+        inner = found.arrays["left"] != np.arange(len(found.arrays["left"]))
+        x_BF = found.matrix(data, np.arange(200)).astype(found.arrays["threshold"].dtype)
+        assert inner.sum() > 20
+        thresholds = zip(found.arrays["threshold"][inner], found.arrays["feature"][inner], strict=True)
+        assert not any(t in x_BF[:, feature] for t, feature in thresholds)

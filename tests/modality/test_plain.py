@@ -89,7 +89,7 @@ def test_gap_tokens_are_counted_and_the_option_changes_them() -> None:
     assert read(cells, "number:gaps=")[0].cell("NA")[1] == 2
     got, _, said = read(["NA", "EU", "None", "null", ""] * 5)
     assert [got.cell(c)[1] for c in ("NA", "None", "null", "", "  ")] == [0, 0, 0, 1, 1]
-    assert "'NA' (5 cells)" in said[0] and "--modality c=category:gaps=NA|None|null" in said[0]
+    assert "'NA' (5 cells)" in said[0] and "--modality 'c=category:gaps=NA|None|null'" in said[0]
     got = read(["NA", "EU", "None", "null", ""] * 5, "category:gaps=NA|null")[0]
     assert [got.cell(c)[1] for c in ("NA", "None", "null", "")] == [1, 0, 1, 1]
 
@@ -101,7 +101,7 @@ def test_sentinels_are_said_and_stay() -> None:
     ):  # fmt: skip
         got, values, said = read(cells)
         assert not np.isnan(values).any()
-        assert f"{name!r} in " in said[0] and f":gaps={name} reads it as a gap" in said[0]
+        assert f"{name!r} in " in said[0] and f":gaps={name}' reads it as a gap" in said[0]
         assert np.isnan(read(cells, f"{got.modality}:gaps={name}")[1]).sum() == sum(str(c).startswith(name) for c in cells)
     assert not read([99, *range(60, 99)])[2]  # an age
     got, values, _ = read(["0000-00-00", "2024-02-30", "2024-13-01"] + [f"2020-01-{d:02}" for d in range(1, 29)])

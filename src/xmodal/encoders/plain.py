@@ -29,16 +29,15 @@ class Plain(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates."""
-        edges = [quantiles(x_U) for x_U in np.asarray(train.dense["number"], float).T]
+        """Quantiles, categories seen at least twice (rarer ones teach the row of unknown ones), the span of dates. `settings`: private."""
+        private = bool(settings.get("private"))
+        number, date = ([quantiles(x_U, private) for x_U in np.asarray(train.dense[n], float).T] for n in ("number", "date"))
         known = [np.sort(frequent(x_U)) for x_U in np.asarray(train.dense["category"]).T]
-        date = np.asarray(train.dense["date"], float)
-        span = [(np.nanmin(x_U), np.nanmax(x_U)) if np.isfinite(x_U).any() else (0.0, 1.0) for x_U in date.T]
         arrays = {
-            "edges": np.array(edges, np.float64).reshape(-1, BINS + 1),
+            "edges": np.array(number, np.float64).reshape(-1, BINS + 1),
             "known": np.concatenate([np.zeros(0, np.uint64), *known]),
             "known_count": np.array([len(k) for k in known], np.int64),
-            "span": np.array(span, np.float64).reshape(-1, 2),
+            "span": np.array(date, np.float64).reshape(-1, BINS + 1)[:, [0, -1]],
         }
         return Fitted({}, arrays)
 
@@ -78,10 +77,14 @@ class Plain(Encoder):
         return present(y_UPD, torch.cat(masks, 1))
 
 
-def quantiles(x_U: np.ndarray) -> np.ndarray:
+def quantiles(x_U: np.ndarray, private: bool = False) -> np.ndarray:
     """The distinct quantiles of the finite values, BINS + 1 edges, filled up with the last (0 where there is no value). Values
-    that differ by rounding alone are one: its noise must not fill the bins."""
+    that differ by rounding alone are one: its noise must not fill the bins. `private`: of the means of each three neighbours, as
+    many quantiles are cells, the least and the greatest always."""
     x_U = x_U[np.isfinite(x_U)]
+    if private:
+        low_U, *others = (np.sort(x_U)[i : max(len(x_U) - 2 + i, 0)] for i in range(3))
+        x_U = low_U + sum(x - low_U for x in others) / 3  # of equal values exactly that value
     x_U = x_U[:1] if len(x_U) and np.ptp(x_U) <= 1e-12 * np.abs(x_U).max() else x_U
     edges = np.unique(np.quantile(x_U, np.linspace(0, 1, BINS + 1))) if len(x_U) else np.zeros(1)
     return np.pad(edges, (0, BINS + 1 - len(edges)), mode="edge")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -32,13 +33,19 @@ class BiLstm(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Byte pair encoding (Sennrich et al. 2016) of the training texts."""
+        """Byte pair encoding (Sennrich et al. 2016) of the training texts. `settings`: private (of words that at least two hold)."""
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         characters = pre_tokenizers.Split(Regex(f"[{UNSPACED}]"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), characters])
         trainer = trainers.BpeTrainer(vocab_size=SUBWORDS, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
-        tokenizer.train_from_iterator(decode(*train.ragged["text"]), trainer)
+        texts = decode(*train.ragged["text"])
+        if settings.get("private"):
+            split = tokenizer.pre_tokenizer.pre_tokenize_str
+            parts = [[word for word, _ in split(tokenizer.normalizer.normalize_str(text))] for text in texts]
+            held = Counter(word for words in parts for word in {*words})
+            texts = [" ".join(word for word in words if held[word] > 1) for words in parts]
+        tokenizer.train_from_iterator(texts, trainer)
         config: dict[str, Json] = {"length": LENGTH, "words": tokenizer.get_vocab_size()}
         return Fitted(config, {}, {"tokenizer.json": tokenizer.to_str().encode()})
 

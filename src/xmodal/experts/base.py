@@ -35,6 +35,9 @@ class Data(Protocol):
     def columns(self) -> Mapping[Key, FeatureColumn]: ...
     @property
     def examples(self) -> Mapping[TaskName, Examples]: ...
+    @property
+    def private(self) -> bool:
+        """Whether nothing may be kept that one row alone holds."""
 
     def prepared(self, key: Key, encoder: type[Preparer], settings: Settings, rows: Rows) -> tuple[Fitted, FeatureColumn]:
         """Fitted on THESE rows (a fold's), applied to the whole column; cached by them."""

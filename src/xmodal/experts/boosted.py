@@ -14,7 +14,7 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import PREDICTOR_RECORD_
 from threadpoolctl import threadpool_limits
 
 from xmodal.experts.base import Data
-from xmodal.experts.classic import Classic, Nodes, pack, walk
+from xmodal.experts.classic import Classic, Nodes, between, pack, walk
 from xmodal.job import Budget, Key, Rows
 
 SETTINGS = {"learning_rate": 0.08, "max_leaf_nodes": 15, "min_samples_leaf": 10, "l2_regularization": 1.0, "max_bins": 128}
@@ -56,6 +56,7 @@ class Boosted(Classic):
                 elif rounds - used >= PATIENCE:
                     break
         self.keep(models, used, classes)
+        self.arrays["threshold"] = between(self.arrays, x_BF)
         return used
 
     def keep(self, models: Sequence[Model | None], rounds: int, classes: np.ndarray) -> None:

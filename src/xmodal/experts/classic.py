@@ -176,6 +176,18 @@ def pack(trees: Sequence[Nodes]) -> dict[str, np.ndarray]:
     }
 
 
+def between(nodes: Nodes, x_BF: np.ndarray) -> np.ndarray:
+    """The thresholds, [N]; one that is a cell moves halfway to the next greater one (from the greatest to infinity): the rows are parted
+    as before, and no cell is kept."""
+    threshold_N, inner_N = nodes["threshold"].copy(), nodes["left"] != np.arange(len(nodes["left"]))
+    for feature in np.unique(nodes["feature"][inner_N]).tolist():
+        cell_U = np.unique(x_BF[np.isfinite(x_BF[:, feature]), feature])
+        at = np.flatnonzero(inner_N & (nodes["feature"] == feature) & np.isin(threshold_N, cell_U))
+        low, next_U = threshold_N[at], np.append(cell_U[1:], np.inf)
+        threshold_N[at] = low + (next_U[np.searchsorted(cell_U, low)] - low) / 2
+    return threshold_N
+
+
 def check(nodes: Nodes) -> int:
     """How many columns the trees read. Raises ArtefactError unless nodes are as `pack` makes them: then every walk ends, and no
     index leads out of an array."""

@@ -33,7 +33,7 @@ class TableData:
     columns: Mapping[Key, FeatureColumn]
     examples: Mapping[TaskName, Examples]
     seed: int = 0
-    private: bool = False  # nothing may be kept that one text alone holds
+    private: bool = False  # nothing may be kept that one row alone holds
     cache: dict[tuple[str, ...], Cached] = field(default_factory=dict)
     some: dict[tuple[str, ...], tuple[str, FeatureColumn]] = field(default_factory=dict)  # of long columns, the rows last asked for
 

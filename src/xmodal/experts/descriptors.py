@@ -118,9 +118,10 @@ class PlainDescriptor(Descriptor):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Quantiles; of each column the DIMS most frequent categories seen at least twice; the root mean square length."""
+        """Quantiles; of each column the DIMS most frequent categories seen at least twice; the root mean square length. `settings`:
+        private."""
         known = [frequent(x_U)[:DIMS] for x_U in np.asarray(train.dense["category"]).T]
-        edges = np.array([quantiles(x_U) for x_U in numbers(train).T]).reshape(-1, BINS + 1)
+        edges = np.array([quantiles(x_U, bool(settings.get("private"))) for x_U in numbers(train).T]).reshape(-1, BINS + 1)
         column = np.repeat(np.arange(len(known)), [len(k) for k in known])
         arrays = {"edges": edges, "known": np.concatenate([np.zeros(0, np.uint64), *known]), "column": column, "length": np.ones(1)}
         linear = PlainDescriptor.transform(Fitted({}, arrays), train).dense["linear"]

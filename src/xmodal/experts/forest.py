@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from xmodal.batch import uniform
 from xmodal.experts.base import Data, states
-from xmodal.experts.classic import Classic, Nodes, Problem, pack, walk
+from xmodal.experts.classic import Classic, Nodes, Problem, between, pack, walk
 from xmodal.job import Budget, Key, Rows, State
 
 TREES, COPIES = 200, 3
@@ -38,7 +38,8 @@ class Forest(Classic):
             copies.append(np.concatenate([np.where(off_RM[:, m, None], np.nan, x) for m, x in enumerate(blocks)], 1))
         problems = self.problems(data, rows)
         classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
-        leaf = max(2, -(-len(rows) * len(copies) // min(LEAVES, NUMBERS // max(len(classes), 1))))
+        least = COPIES + 2 if data.private and self.task.kind == "regress" else 2  # a leaf of one row and its copies says its target
+        leaf = max(least, -(-len(rows) * len(copies) // min(LEAVES, NUMBERS // max(len(classes), 1))))
         kind = ExtraTreesClassifier if len(classes) else ExtraTreesRegressor
         trees, share_L = [], self.task.unpool(self.task.prior)  # what a forest says of a label that no row here tells
         with threadpool_limits(1):
@@ -50,6 +51,7 @@ class Forest(Classic):
                 trees += forest.fit(x_BF, np.tile(y, len(copies)), weight_B).estimators_
         kept = np.float32 if self.task.kind == "regress" else np.float16
         self.arrays = {**pack([nodes(tree, kept) for tree in trees]), "classes": classes}
+        self.arrays["threshold"] = between(self.arrays, copies[0].astype(np.float32))
         return budget.epochs or 1
 
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:

@@ -144,7 +144,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         best = measure._replace(notes=(*measure.notes, told))
     low, high = best.reading.range
     if best.reading.modality == "number" and high - low <= 1e-12 * max(abs(low), abs(high)) < np.inf:
-        return f"every cell is {low}, give or take less than a millionth of a millionth of it"
+        return f"every cell is '{low}', give or take less than a millionth of a millionth of it"
     near = []
     if best.reading.modality in ("category", "text") and not pa.types.is_dictionary(column.type):
         near = [g for m in MODALITIES.values() if isinstance(m, Measure) and (g := m.read(column)) and MOSTLY <= g.score < 1]

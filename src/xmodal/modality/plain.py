@@ -96,7 +96,7 @@ class Measure:
             if end[0] in SENTINELS[self.kind] and abs(end[0] - end[1]) > np.ptp(found[found != end[0]]):
                 names = [c if isinstance(c, str) else str(text_of(c)) for c, v in fitting.items() if v == end[0]]
                 notes.append(f"{names[0]!r} in {counts[end[0]]} cells lies far from all others and is read as a value; "
-                             f"--modality COL={self.kind}:gaps={'|'.join(names)} reads it as a gap")  # fmt: skip
+                             f"--modality {f'COL={self.kind}:gaps=' + '|'.join(names)!r} reads it as a gap")  # fmt: skip
         quantity = "; each once: taken for a quantity, not an id" if counts.total() == len(row) == len(counts) else ""
         how = "".join(f"; {AGAIN[k].format(v)}" for k, v in options.items() if k in AGAIN and v and (k, v) != ("decimal", "."))
         taken = "".join(f"; {token!r} counts as a gap ({n} cells)" for token, n in gaps.items())
@@ -132,7 +132,7 @@ class Measure:
             elif count == fits == len(texts) and not notes and not given.keys() & form.keys():
                 key = "order" if self.kind == "date" else "decimal"
                 for name in [t for t in texts if other[t] != values[t]][:1]:
-                    one, two = (options[key], form[key]) if self.kind == "date" else (values[name], other[name])
+                    one, two = (options[key], form[key]) if self.kind == "date" else (f"'{values[name]}'", f"'{other[name]}'")
                     notes.append(f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
                                  f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise")  # fmt: skip
         if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):

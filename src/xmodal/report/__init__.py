@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xmodal.answer import titled
 from xmodal.artefact import Model
 from xmodal.job import Json
 from xmodal.metrics import LOWER
@@ -49,8 +50,10 @@ def scored(found: Found) -> Iterator[tuple[str, Lines]]:
 
 def compared(sets: Sequence[Found], metric: str) -> tuple[Sequence[str], Lines]:
     """The verdict in figures, a line a set of inputs."""
-    lines = [(called(s, sets), measured(s, metric), ranged(s.get("gain"), s.get("gain_ci95"), "+")) for s in sets]
-    return ("inputs", f"{metric} [95 %]", "gain over the best of them"), lines
+    over = [f" over {s['best_single']}" if s.get("gain") is not None and "best_single" in s else "" for s in sets]
+    gains = [ranged(s.get("gain"), s.get("gain_ci95"), "+") + best for s, best in zip(sets, over, strict=True)]
+    lines = [(called(s, sets), measured(s, metric), gain) for s, gain in zip(sets, gains, strict=True)]
+    return ("inputs", f"{metric} [95 %]", "gain over the best of them alone"), lines
 
 
 def called(one: Found, sets: Sequence[Found], room: int = 1000) -> str:
@@ -117,7 +120,7 @@ def subsets(report: Found) -> Html:
 
 def experts(report: Found) -> Html:
     """The best of each family, and all that were tried."""
-    metric, best = report["metric"], dict[str, Any]()
+    metric, best, count = report["metric"], dict[str, Any](), len(report["inputs"])
 
     def badness(one: Found) -> float:
         value = (one.get("validation") or {"metrics": {}})["metrics"].get(metric)
@@ -125,15 +128,16 @@ def experts(report: Found) -> Html:
 
     for e in sorted(report["experts"], key=badness):
         best.setdefault(e["family"], e)
-    answer = {**report["answer"], "name": "the answer", "family": "all, pooled", "inputs": ["all"]}
-    head = ("expert", "family", "inputs", f"{metric}, validation", f"{metric}, test", "weight", "rounds a fit", "CPU s", "ms a row")
+    answer = {**report["answer"], "name": "the answer", "family": "all, pooled"}
+    head = ("expert", "family", f"{metric}, validation", f"{metric}, test", "weight", "rounds a fit", "CPU s", "ms a row")
     lines = [
-        (e["name"], e["family"], cut(", ".join(e["inputs"]), 60), measured(e.get("validation"), metric), measured(e.get("test"), metric),
+        (cut(titled(e["name"], e["inputs"], count) if "inputs" in e else "the answer", 90), e["family"],
+         measured(e.get("validation"), metric), measured(e.get("test"), metric),
          number(report["weights"].get(e["name"])), ", ".join(map(str, e.get("rounds", []))),
          number(e.get("fit_cpu_seconds")), number(e.get("milliseconds_a_row")))
         for e in [*best.values(), answer, *report["experts"]]
     ]  # fmt: skip
-    first = table("The best of each family", head[:6], [line[:6] for line in lines[: len(best) + 1]])
+    first = table("The best of each family", head[:5], [line[:5] for line in lines[: len(best) + 1]])
     told = note("No weight: tried, and left out of the answer. Hybrid corrects the others' sum and has no score of its own. Rounds are "
                 "epochs or trees. Validation rows are those that the fit chose by.")  # fmt: skip
     return tag("div", first, table("All experts", head, lines[len(best) + 1 :]), told)
@@ -144,9 +148,10 @@ def learning(report: Found) -> Html:
     found = list[Html]()
     for e in (e for e in report["experts"] if e.get("curves")):
         lines = [(i + 1, len(c), number(min(c)), c.index(min(c)) + 1) for i, c in enumerate(e["curves"])]
-        data = table(f"Learning of {e['name']}", ("fit", "epochs", "lowest loss", "in epoch"), lines)
+        name = titled(e["name"], e["inputs"], len(report["inputs"]))
+        data = table(f"Learning of {name}", ("fit", "epochs", "lowest loss", "in epoch"), lines)
         curves = [[(i + 1.0, v) for i, v in enumerate(c)] for c in e["curves"]]
-        found.append(chart(e["name"], "validation loss after each epoch, a line a fit", "epoch", curves, data))
+        found.append(chart(name, "validation loss after each epoch, a line a fit", "epoch", curves, data))
     return tag("div", *found[:12], class_="grid") if found else tag("p", "No expert learns in epochs here.")
 
 

@@ -92,4 +92,4 @@ def chart(title: str, about: str, axis: str, lines: Sequence[Line], data: Html, 
             body.append(tag("polyline", points=" ".join(f"{x},{y}" for x, y in places), class_=kind))
     drawn = tag("svg", tag("title", title), tag("desc", about), *body, viewBox=f"0 0 {WIDTH} {height}", role="img")
     more = tag("details", tag("summary", f"{title}: as a table"), data, **({"open": ""} if names else {}))
-    return tag("figure", tag("figcaption", tag("strong", title), ". ", about), drawn, more)
+    return tag("figure", tag("figcaption", tag("strong", title), ": ", about), drawn, more)

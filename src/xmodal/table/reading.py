@@ -172,7 +172,7 @@ def spaced(count: Mapping[str, int]) -> list[str]:
         told.append(f"{one!r} and {two!r} both occur and are one: spaces around a name do not count")
     if words := [t for t in count if t.strip().lower() in GAPS]:
         tokens = ", ".join(f"{t!r} ({count[t]} cells)" for t in words)
-        told.append(f"{tokens} is read as a name, not as a gap; --modality COL=category:gaps={'|'.join(words)} makes it one")
+        told.append(f"{tokens} is read as a name, not as a gap; --modality {'COL=category:gaps=' + '|'.join(words)!r} makes it one")
     return told
 
 

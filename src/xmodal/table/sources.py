@@ -36,6 +36,7 @@ class Table:
     source: str
     notes: tuple[str, ...] = ()
     first: int = 0  # of a part: its first row's place in the whole
+    id: tuple[str, ...] = ()  # columns that name its rows, whatever is asked for
 
     def __post_init__(self) -> None:
         names = self.data.column_names
@@ -196,4 +197,5 @@ def read_folder(path: Path) -> Table:
     kept = [f for f in files if len(f.parts) > 1] or files
     notes = (f"{len(files) - len(kept)} files of {path} lie in no folder of it: they are left out",) if len(kept) < len(files) else ()
     labels = pa.array([f.parts[0] if len(f.parts) > 1 else None for f in kept], pa.string())
-    return Table(pa.table({"file": pa.array([f.as_posix() for f in kept], pa.string()), "label": labels}), str(path), notes)
+    data = pa.table({"file": pa.array([f.as_posix() for f in kept], pa.string()), "label": labels})
+    return Table(data, str(path), notes, id=("file",))
