@@ -61,7 +61,7 @@ class Recorder:
 
     def __init__(self, **roles):
         self.job = Job.from_json(roles)
-        inputs = {n: types.SimpleNamespace(name=n) for n in ("picture", "table")}
+        inputs = {n: types.SimpleNamespace(name=n, modality=n) for n in ("picture", "table")}
         answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs=inputs)
         self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
         self.made.append(self)
