@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -32,17 +33,29 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the operating system refuses in here names a path, as a full disk doesn't of itself."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is not None or type(e) is not OSError:
+            raise
+        raise OSError(e.errno or errno.EIO, e.strerror or str(e), str(path)) from e
+
+
+@contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """A path for a file. It takes `path`'s place when the block ends well; else all stays as it was."""
     new, old = beside(path), beside(path)
     try:
-        yield new
-        for item in (*new.rglob("*"), new):
-            sync(item)
-        if new.is_dir() and path.exists():  # only a file is replaced in one step
-            os.replace(path, old)
-        os.replace(new, path)
-        sync(path.parent)
+        with naming(path):
+            yield new
+            for item in (*new.rglob("*"), new):
+                sync(item)
+            if new.is_dir() and path.exists():  # only a file is replaced in one step
+                os.replace(path, old)
+            os.replace(new, path)
+            sync(path.parent)
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)

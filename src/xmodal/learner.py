@@ -75,11 +75,16 @@ class Learner:
     >>> Learner(target="label", id="size").fit(rows).predict(rows[:2]).tolist()
     ['x', 'y']
 
-    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A source is a path
+    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A name in place of the job is the
+    target's. A source is a path
     (CSV, Parquet, Arrow), a pandas or pyarrow frame, or rows as dicts.
     """
 
-    def __init__(self, job: Job | None = None, **roles: Any) -> None:
+    def __init__(self, job: Job | str | None = None, **roles: Any) -> None:
+        if isinstance(job, str) and "target" not in roles:
+            job, roles = None, {**roles, "target": job}
+        if not isinstance(job, Job | None):
+            raise ConfigError("a Job, or the name of the one target", repr(job), 'write Learner(target="COL"), each role by its name')
         several = {k: [roles[k]] if isinstance(roles[k], (str, Path)) else roles[k] for k in PLURAL if k in roles}
         plain = roles | {k: [str(v) for v in values] for k, values in several.items()}
         self.job = Job.from_json({**(job or Job()).to_json(), **plain})
@@ -104,6 +109,8 @@ class Learner:
             parts = prepare.by_time(ready.opened, self.job, ready.groups)
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
+        if ready.parts is None:
+            ready.opened.notes.extend(splits.uneven(parts[ready.known], ready.groups[ready.known]))
         train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
         if folder is not None:
             job = replace(self.job, table=None, out="model", time_limit=None).to_json()

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.features.column import Spec
-from xmodal.files import beside, hashes, swap_folder, write_json
+from xmodal.files import beside, hashes, naming, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
@@ -72,7 +72,7 @@ class Store:
                 return {name: pack[name] for name in empty}
         if not len(digest_U):
             return dict(empty)
-        with contextlib.ExitStack() as stack:
+        with naming(self.root), contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(tempfile.TemporaryFile(dir=self.root)) for name in empty}
             copy(packs, digest_U, files)
             return {n: np.memmap(files[n], a.dtype, "r", shape=(len(digest_U), *a.shape[1:])) for n, a in empty.items()}
