@@ -26,6 +26,7 @@ from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
 from xmodal.features.column import Fitted
 from xmodal.files import swappable, write_beside
+from xmodal.identity import settled
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
@@ -144,10 +145,8 @@ class Learner:
             "skipped": list(ready.skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip
-        rows = {
-            "identity": prepare.identities(ready.opened, self.job),
-            "part": np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8),
-        }
+        part = np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8)
+        rows = {"identity": settled(prepare.row_keys(ready.opened, data, task, answer.inputs, self.job), part), "part": part}
         self._model = artefact.Model(self.job, ready.opened.readings, ready.opened.target, outcome.answer, self.report, rows, examples)
         return self
 
@@ -243,7 +242,7 @@ class Learner:
         """Every metric with its interval over the labelled rows, all or those of one part of the split."""
         opened, data = self._again(source, progress)
         answer, notes = self.model.answer, opened.notes
-        rows = np.arange(opened.rows) if part is None else self._part(opened, part)
+        rows = np.arange(opened.rows) if part is None else self._part(opened, data, part)
         judge = self._judge(answer.task, data, rows, splits.ties([], opened.column(self.job.group), opened.rows))
         count = int(judge.keep_R.sum())
         if not count:
@@ -342,15 +341,14 @@ class Learner:
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
         return opened, prepare.asking(data, model.answer.task, opened.labels, prepare.weights_of(opened, self.job), self.job.seed)
 
-    def _part(self, opened: prepare.Opened, part: str) -> Rows:
+    def _part(self, opened: prepare.Opened, data: TableData, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""
         if part not in splits.PARTS:
             raise ConfigError("part train, val or test", repr(part), "use one of those")
         parts = prepare.parts_of(opened, self.job)
         if parts is None:
-            saved = dict(zip(self.model.rows["identity"].tolist(), self.model.rows["part"].tolist(), strict=True))
-            names = [*sorted(splits.PARTS), ""]
-            parts = np.array([names[saved.get(i, -1)] for i in prepare.identities(opened, self.job).tolist()])
+            answer = self.model.answer
+            parts = prepare.part_again(opened, prepare.row_keys(opened, data, answer.task, answer.inputs, self.job), self.model.rows)
         rows = np.flatnonzero(parts == part)
         if not len(rows):
             raise ConfigError(f"rows of part {part!r}", f"none in {opened.table.source}", "give the table of the fit, or leave --part out")

@@ -160,7 +160,7 @@ def media_column(
     empty_C = np.array([files == [] for files in held], bool)
     state_B[rows[empty_C[cell_R]]] = State.MISSING
     dense = {k: array for e in extraction.extractors for k, array in store.read(e.spec, kept_U, e.empty).items()}
-    return FeatureColumn(dense, {}, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
+    return FeatureColumn(dense, {}, row_BK, state_B, tuple(e.spec for e in extraction.extractors), kept_U)
 
 
 def digest_of(cell: Cell, media: Media) -> str:
