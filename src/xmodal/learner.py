@@ -97,7 +97,7 @@ class Learner:
         """Learn. Test rows are scored once, at the end; what was measured is in `report`. A notebook shows progress, where none is given to
         call. What is finished goes to `folder` until `save`;
         with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
-        features (an input that takes longer is left out) and a fifth for the evaluation."""
+        features (an input that takes longer is left out) and a fifth for the evaluation; what is learnt by then is the answer."""
         limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
         progress = progress or progress_in_notebook()
         self.journal = Journal(None if folder is None else Path(folder))
@@ -169,6 +169,10 @@ class Learner:
 
             until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
             outcome, data = self._race(ready, known[fold != f], None, say, until, Journal())
+            if len(outcome.answer.inputs) < len(ready.opened.inputs):
+                late = ", ".join(i.name for key, i in ready.opened.inputs.items() if key not in outcome.answer.inputs)
+                do = "give a longer --time-limit, or leave inputs out with --ignore"
+                raise ConfigError("time to learn from each input in each fold", f"none for {late} in fold {f + 1} of {folds}", do)
             held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
@@ -296,12 +300,14 @@ class Learner:
         if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
         device_of(self.job.device)
-        skipped, late = list[str](), list[str]()
+        skipped, late, begun = list[str](), list[str](), dict[str, float]()
 
         def watched(stage: str, done: int, total: int) -> None:
             progress(stage, done, total)
+            begun.setdefault(stage, time.monotonic())
             if time.monotonic() > until and done < total and stage.startswith("features of "):
-                late[:] = [stage.removeprefix("features of "), f"{done} of {total} new cells done"]
+                needed = 2 * math.ceil((time.monotonic() - begun[stage]) * (total - done) / max(done, 1) + 1)
+                late[:] = [stage.removeprefix("features of "), f"{done} of {total} new cells done", f"{needed} seconds more"]
                 raise OutOfTime
 
         while True:
@@ -316,7 +322,7 @@ class Learner:
                 opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
                 skipped.append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
                 if not opened.inputs:
-                    do = "run it again, it goes on from there, or give a longer --time-limit"
+                    do = f"run it again, it goes on from there, or allow about {late[2]} with --time-limit"
                     raise ConfigError("features within half the time limit", f"{late[1]} of input {late[0]!r}", do) from None
         groups = prepare.ties_of(opened, data, self.job)
         data = replace(data, private=not self.job.examples)
