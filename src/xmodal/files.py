@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import ArtefactError, ConfigError
+from xmodal.errors import ArtefactError, ConfigError, UserError
 
 MANIFEST = "manifest.json"
 
@@ -104,6 +104,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as e:
         raise ArtefactError(f"JSON in {path}", str(e), "save it again") from e
+
+
+@contextlib.contextmanager
+def part_of(path: Path, field: str) -> Iterator[None]:
+    """Whatever is raised by values that were read from here is said of this part of this file: nothing of ours wrote them. Raises
+    ArtefactError."""
+    try:
+        yield
+    except Exception as e:  # what plugins and libraries raise of such values is theirs to choose
+        got = str(e) if isinstance(e, UserError) else f"{type(e).__name__}: {e}"
+        raise ArtefactError(f"{field} in {path} as `fit` writes it", got, "fit it again, or copy the whole folder again") from e
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
 from xmodal.features.column import Fitted
-from xmodal.files import swappable, write_beside
+from xmodal.files import part_of, swappable, write_beside
 from xmodal.identity import settled
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
 from xmodal.journal import Journal
@@ -273,8 +273,10 @@ class Learner:
             raise ConfigError("a file outside of model folders, whose files are counted", str(file), "write it beside the model")
         if "made" not in self.report:
             raise ConfigError("a model that a fit with a report wrote", "one of an earlier xmodal", "fit it again")
+        with part_of(Path("report.json"), "what was measured"):
+            shown = page(self.model)
         with write_beside(path) as new:
-            new.write_text(page(self.model), "utf-8", errors="replace")
+            new.write_text(shown, "utf-8", errors="replace")
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
