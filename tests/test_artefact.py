@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 from tests.doubles import INPUTS, table
 
-from xmodal import Learner, artefact
+from xmodal import Learner, Predictor, artefact
 from xmodal.errors import ArtefactError, UserError
 from xmodal.experts.boosted import Boosted
 from xmodal.experts.forest import Forest
@@ -154,4 +159,142 @@ def test_cut_weights_with_a_fresh_manifest_are_damage(model: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-8])
     write_manifest(model)
     with pytest.raises(ArtefactError, match="SafetensorError"):
+        Learner.load(model)
+
+
+def values(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value in JSON; of a long list of plain values the first alone."""
+    if path:
+        yield path
+    items = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for key, value in items:
+        if not isinstance(found, list) or key < 2 or isinstance(value, (dict, list)):
+            yield from values(value, (*path, key))
+
+
+def harmed(found: Any, path: tuple[Any, ...], harm: str) -> Any:
+    """The same JSON with one value dropped or replaced."""
+    root = json.loads(json.dumps(found))
+    *way, last = path
+    place = root
+    for step in way:
+        place = place[step]
+    if harm == "drop":
+        del place[last]
+    else:
+        others = {"null": None, "empty": [], "text": "other", "number": -7.5, "mapping": {"a": None}, "huge": 10**9}
+        place[last] = others[harm]
+    return root
+
+
+ROW = {"size": 3.0, "kind": "a", "note": "a quiet morning by the lake", "day": "2024-01-03"}
+
+
+def survives(folder: Path, what: str) -> None:
+    """Loads and says something finite of one row in both ways, or is refused when it is loaded."""
+    learner = None
+    with contextlib.suppress(ArtefactError):
+        learner = Learner.load(folder)
+    if learner is not None:
+        finite(learner, what)
+
+
+def finite(learner: Learner, what: str) -> None:
+    """Says something finite of one row in both ways."""
+    score = learner.predictions([ROW, {}])[0].score
+    assert len(learner.decide(score)) == 2, what
+    (one,) = Predictor(learner).row(ROW).values()
+    assert np.isfinite(score).all() and np.isfinite(one.score).all(), what
+
+
+@pytest.fixture(scope="module", params=["classify", "multilabel"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with every kind of reading but pictures, and every kind of expert."""
+    notes = ["a quiet morning by the lake", "rain fell over the old town", "bright lights in the city"]
+    rows = pd.DataFrame({
+        "size": [i * 7 % 11 / 4 for i in range(60)], "kind": ["a", "b"] * 30, "note": [f"{notes[i % 3]}, number {i}" for i in range(60)],
+        "day": [f"2024-01-{1 + i % 28:02d}" for i in range(60)], "label": [i * 7 % 11 + 0.5 * (i % 5) for i in range(60)],
+    })  # fmt: skip
+    kind = request.param
+    rows["label"] = ["x" if v > 5 else "y" for v in rows["label"]]
+    if kind == "multilabel":
+        rows["label"] = [["hot", f"{v}"] if i % 3 else [v] for i, v in enumerate(rows["label"])]
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    training = {"epochs": 1, "minimum": 1, "folds": 2}
+    Learner("label", kind=kind, training=training, encoder={"note": "bilstm"} if kind == "classify" else {}).fit(rows).save(folder)
+    return folder
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All JSON of a model but what was measured and the manifest."""
+    return [p for p in sorted(folder.rglob("*.json")) if p.name not in ("manifest.json", "report.json", "examples.json")]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_each_value_of_a_model_is_checked_when_it_is_loaded(whole: Path, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(files_of(whole)))
+    before = file.read_text("utf-8")
+    found = json.loads(before)
+    path = data.draw(st.sampled_from(list(values(found))))
+    harm = data.draw(st.sampled_from(["drop", "null", "empty", "text", "number", "mapping", "huge"]))
+    try:
+        change(file, lambda c: harmed(c, path, harm))
+        survives(whole, f"{harm} of {path} in {file}")
+    finally:
+        file.write_text(before, "utf-8")
+        write_manifest(whole)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # weights of 100 overflow
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_arrays_of_another_form_are_refused_or_harmless(whole: Path, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(sorted(whole.rglob("*.safetensors"))))
+    before = file.read_bytes()
+    arrays = load_file(file)
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    harms: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "shorter": lambda a: a[:-1], "longer": lambda a: np.concatenate([a, a[-1:]]), "deeper": lambda a: a[None],
+        "none": lambda a: a[:0], "not a number": lambda a: np.full(a.shape, np.nan, np.float32), "far": lambda a: np.full_like(a, 100),
+    }  # fmt: skip
+    harm = data.draw(st.sampled_from(sorted([*harms, "drop"])))
+    try:
+        changed = {n: a for n, a in arrays.items() if n != name} if harm == "drop" else arrays | {name: harms[harm](arrays[name])}
+        file.write_bytes(to_bytes({n: np.ascontiguousarray(a) for n, a in changed.items()}))
+        write_manifest(whole)
+        survives(whole, f"{harm} of {name} in {file}")
+    finally:
+        file.write_bytes(before)
+        write_manifest(whole)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (lambda c: c | {"members": []}, r"members, order in .*config\.json"),
+        (lambda c: c | {"readings": [r | {"column": "other"} for r in c["readings"]]}, r"inputs, members, order in .*config\.json.*'size'"),
+        (lambda c: c | {"task": c["task"] | {"fitted": c["task"]["fitted"] | {"counts": [1, 2, 3]}}}, r"task in .*config\.json.*counts is"),
+        (lambda c: c | {"job": c["job"] | {"seed": "x"}}, r"job in .*config\.json.*'seed'"),
+        (lambda c: c | {"order": []}, r"order in .*config\.json"),
+    ],
+)
+def test_the_file_and_the_field_at_fault_are_named(model: Path, action: Callable[[Any], Any], said: str) -> None:
+    change(model / "config.json", action)
+    with pytest.raises(ArtefactError, match=said):
+        Learner.load(model)
+
+
+def test_null_settings_of_an_expert_and_a_report_without_verdict_are_named(model: Path) -> None:
+    part = next((model / "experts").iterdir())
+    before = (part / "config.json").read_text("utf-8")
+    change(part / "config.json", lambda c: c | {"config": c["config"] | {"settings": None}})
+    with pytest.raises(ArtefactError, match=part.name):
+        Learner.load(model)
+    (part / "config.json").write_text(before, "utf-8")
+    change(model / "report.json", lambda r: r | {"experts": None})
+    with pytest.raises(ArtefactError, match=r"report\.json"):
+        Learner.load(model).write_report(model.parent / "report.html")
+    change(model / "report.json", lambda r: r | {"verdict": None})
+    with pytest.raises(ArtefactError, match=r"verdict in .*report\.json"):
         Learner.load(model)

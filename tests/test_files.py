@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xmodal.cli import told
 from xmodal.errors import ArtefactError, ConfigError
-from xmodal.files import check_manifest, read_json, swap_folder, write_beside, write_json, write_manifest
+from xmodal.files import check_manifest, naming, read_json, swap_folder, write_beside, write_json, write_manifest
 
 
 def test_write_beside_is_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -106,3 +107,16 @@ def test_the_working_folder_is_not_swapped(tmp_path: Path, monkeypatch: pytest.M
     with swap_folder(Path("in/../model")) as new:
         (new / "file").touch()
     assert sorted(p.name for p in Path().iterdir()) == ["in", "model"]
+
+
+@pytest.mark.parametrize("refused", [OSError(28, "No space left on device"), OSError("240 requested and 0 written")])
+def test_what_a_disk_refuses_names_the_path(tmp_path: Path, refused: OSError) -> None:
+    with pytest.raises(OSError, match=r"No space|0 written") as error, write_beside(tmp_path / "a.txt"):
+        raise refused
+    assert error.value.filename == str(tmp_path / "a.txt")
+    code, said = told(error.value)
+    assert code == 1 and str(tmp_path / "a.txt") in said and "the free space" in said
+    for other in (FileNotFoundError("gone"), OSError(13, "Permission denied", "elsewhere")):
+        with pytest.raises(OSError, match=r"^gone|elsewhere") as error, naming(tmp_path):
+            raise other
+        assert error.value is other

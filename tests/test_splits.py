@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmodal.errors import ConfigError, TableError
 from xmodal.features.column import FeatureColumn
-from xmodal.splits import SHARES, allocate, by_time, carve, folds, given, ties
+from xmodal.splits import PARTS, SHARES, allocate, by_time, carve, folds, given, ties, uneven
 
 
 def texts(words: list[str | None]) -> FeatureColumn:
@@ -111,3 +111,15 @@ def test_no_fold_is_empty(rows, count):
 
 def test_a_patient_with_most_rows_leaves_no_fold_empty():
     assert np.bincount(folds(np.r_[np.zeros(540, int), 1 + np.arange(60) % 4], np.zeros(600, int), 5, 0)).tolist() == [540, 15, 15, 15, 15]
+
+
+def test_groups_too_large_for_the_shares_are_said_with_counts() -> None:
+    groups = np.repeat([0, 1, 2], [50, 30, 20])
+    part = np.array(PARTS)[allocate(groups, np.zeros(100), SHARES, 0)]
+    (said,) = uneven(part, groups)
+    for name in PARTS:
+        n = (part == name).sum()
+        assert f"{name} {n} ({n}%)" in said
+    assert "70 : 15 : 15" in said and "up to 50 of the 100 rows" in said
+    alone = np.arange(100)
+    assert not uneven(np.array(PARTS)[allocate(alone, np.zeros(100), SHARES, 0)], alone)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
@@ -18,15 +17,14 @@ from xmodal.batch import View
 from xmodal.errors import ArtefactError
 from xmodal.experts import EXPERTS
 from xmodal.features.column import Fitted
-from xmodal.files import MANIFEST, check_manifest, read_json, swap_folder, write_json, write_manifest
+from xmodal.files import MANIFEST, check_manifest, part_of, read_json, swap_folder, write_json, write_manifest
 from xmodal.job import MAIN, Input, Job, Json, registered
 from xmodal.pool import Pool
 from xmodal.table import Reading
 from xmodal.tasks import TASKS
+from xmodal.trial import require, tried
 
 FORMAT = 1
-# What parts raise that are restored from other values than `save` wrote; RuntimeError: torch, for weights of another shape.
-DAMAGE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError)
 README = """# A model trained by xmodal
 
 Target: `{target}` ({kind}). Inputs: {inputs}. Verdict: **{outcome}**.
@@ -128,29 +126,43 @@ def load(folder: Path) -> Model:
         do = f"install xmodal {found.get('version')} or newer" if number in range(FORMAT + 1, 10**6) else "give another folder"
         raise ArtefactError(f"a model of format {FORMAT} or older", f"format {number!r} in {folder}", do)
     check_manifest(folder)
-    try:
-        return restored(folder, found)
-    except DAMAGE as e:
-        raise ArtefactError(f"a model in {folder} as `fit` writes it", f"{type(e).__name__}: {e}", "fit it again") from e
+    return restored(folder, found)
 
 
 def restored(folder: Path, found: dict[str, Any]) -> Model:
-    """What config.json describes. Media are read where the caller says: a model must not open folders."""
-    inputs = {i["key"]: Input(**{**i, "columns": tuple(i["columns"]), "kinds": tuple(i["kinds"])}) for i in found["inputs"]}
-    told, numbers = found["task"], load_file(folder / "model.safetensors")
-    task: Any = TASKS[told["kind"]](told["name"], (View(MAIN, frozenset(inputs)),), Fitted(told["fitted"]))
-    members = list[Member]()
-    for number, plain in enumerate(found["members"]):
-        kind, mine = plain["expert"], {k: inputs[k] for k in plain["inputs"]}
-        known = registered("experts", EXPERTS, kind)  # before its name becomes part of a path
-        expert = known.restore({task.name: task}, mine, read_fitted(folder / "experts" / f"{number:02d}-{kind}"))
-        members.append(Member(plain["name"], expert, to_bits(inputs, mine)))
-    by_set = dict(zip(numbers["sets"].tolist(), numbers["by_set"], strict=True))
-    reads = tuple(m.bits for m in members)
-    pool = Pool(numbers["prior"], reads, numbers["temperature"], numbers["weight"], by_set, numbers["offset"])
-    answer = Answer(task, inputs, tuple(members), pool, tuple(found["order"]))
-    readings = {r["column"]: Reading(**r) for r in found["readings"]}
-    rows = {name: numbers[name] for name in ("identity", "part")}
-    report, shown = read_json(folder / "report.json"), folder / "examples.json"
-    job, examples = replace(Job.from_json(found["job"]), table=None, media_root=()), read_json(shown) if shown.is_file() else []
-    return Model(job, readings, Reading(**found["target"]), answer, report, rows, examples)
+    """What config.json describes, tried once. Media are read where the caller says: a model must not open folders."""
+    config, file = folder / "config.json", folder / "model.safetensors"
+    with part_of(config, "inputs, task, readings, target"):
+        inputs = {i["key"]: Input(**{**i, "columns": tuple(i["columns"]), "kinds": tuple(i["kinds"])}) for i in found["inputs"]}
+        told = found["task"]
+        task: Any = TASKS[told["kind"]](told["name"], (View(MAIN, frozenset(inputs)),), Fitted(told["fitted"]))
+        readings = {r["column"]: Reading(**r) for r in found["readings"]}
+        target = Reading(**found["target"])
+    with part_of(config, "job"):
+        job = replace(Job.from_json(found["job"]), table=None, media_root=())
+    members, names = list[Member](), list[str]()
+    with part_of(config, "members"):
+        kinds = [registered("experts", EXPERTS, plain["expert"]) for plain in found["members"]]  # before names become parts of paths
+    for number, (plain, known) in enumerate(zip(found["members"], kinds, strict=True)):
+        names.append(f"{number:02d}-{plain['expert']}")
+        with part_of(folder / "experts" / names[-1], f"members[{number}]"):
+            mine = {k: inputs[k] for k in plain["inputs"]}
+            expert = known.restore({task.name: task}, mine, read_fitted(folder / "experts" / names[-1]))
+            members.append(Member(plain["name"], expert, to_bits(inputs, mine)))
+    with part_of(file, "prior, temperature, weight, offset, sets, by_set"):
+        numbers = load_file(file)
+        by_set = dict(zip(numbers["sets"].tolist(), numbers["by_set"], strict=True))
+        reads = tuple(m.bits for m in members)
+        pool = Pool(numbers["prior"], reads, numbers["temperature"], numbers["weight"], by_set, numbers["offset"])
+    with part_of(file, "identity, part"):
+        rows = {name: numbers[name] for name in ("identity", "part")}
+        shapes = {(a.dtype.str, a.shape) for a in rows.values()}
+        require(shapes == {("<u8", (n := len(rows["part"]),)), ("|u1", (n,))} and n > 0 and rows["part"].max() < 3, "their form", shapes)
+    with part_of(folder / "report.json", "verdict"):
+        report = read_json(folder / "report.json")
+        require(isinstance(report["verdict"], dict), "verdict", report["verdict"])
+    with part_of(config, "order"):
+        answer = Answer(task, inputs, tuple(members), pool, tuple(found["order"]))
+    tried(answer, readings, target, folder, names)
+    shown = folder / "examples.json"
+    return Model(job, readings, target, answer, report, rows, read_json(shown) if shown.is_file() else [])

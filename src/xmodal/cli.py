@@ -88,7 +88,7 @@ def told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted: nothing was written"
     if isinstance(error, OSError) and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        got = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+        got = f"{error.strerror}: {error.filename or 'standard output'}"
         error = UserError("a path that can be read or written", got, "check the path, its rights and the free space")
     if isinstance(error, UserError):
         return 1, f"expected: {error.expected}\ngot:      {error.got}\ndo:       {error.do}"
@@ -244,6 +244,7 @@ def write(answers: Any, out: Path | None) -> None:
             parquet.write_table(answers, new)
         else:
             csv.write_csv(disarmed(answers), new)
+            sys.stdout.flush()  # here a full disk is told
 
 
 def disarmed(answers: Any) -> Any:

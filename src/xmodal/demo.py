@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from xmodal.files import naming
+
 SIDE = 64  # pixels
 HUES = ((215, 45, 35), (235, 120, 20), (225, 60, 110)), ((35, 80, 210), (25, 150, 190), (95, 60, 190))
 CORNERS = (3, 4, 5, 6, 40)
@@ -41,18 +43,19 @@ def sentence(warm: bool, random: np.random.Generator) -> str:
 def draw(folder: Path, rows: int, seed: int) -> Path:
     """`rows` of training and as many of test. Of every four rows each pair of picture and sentence stands once; one row in
     ten has `label` turned, and another one `mood`, which the sentence alone tells. The other columns say nothing."""
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    lines = [("id", "split", "picture", "sentence", "price", "shop", "label", "mood")]
-    for number, part in enumerate(("train", "test")):
-        random = np.random.default_rng((seed, number))
-        for at, case in enumerate(random.permutation(rows)):
-            warm, hot, tenth = bool(case % 2), bool(case // 2 % 2), case // 4 % 10
-            name, file = f"{part}-{at:05d}", f"pictures/{part}-{at:05d}.png"
-            picture(warm, random).save(folder / file)
-            plain = f"{random.gamma(4, 5):.2f}", random.choice(list("ABCDE"))
-            label = "fits" if (warm == hot) != (tenth == 0) else "clashes"
-            lines.append((name, part, file, sentence(hot, random), *plain, label, "hot" if hot != (tenth == 1) else "cold"))
-    table = folder / "table.csv"
-    with table.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerows(lines)
+    with naming(folder):
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        lines = [("id", "split", "picture", "sentence", "price", "shop", "label", "mood")]
+        for number, part in enumerate(("train", "test")):
+            random = np.random.default_rng((seed, number))
+            for at, case in enumerate(random.permutation(rows)):
+                warm, hot, tenth = bool(case % 2), bool(case // 2 % 2), case // 4 % 10
+                name, file = f"{part}-{at:05d}", f"pictures/{part}-{at:05d}.png"
+                picture(warm, random).save(folder / file)
+                plain = f"{random.gamma(4, 5):.2f}", random.choice(list("ABCDE"))
+                label = "fits" if (warm == hot) != (tenth == 0) else "clashes"
+                lines.append((name, part, file, sentence(hot, random), *plain, label, "hot" if hot != (tenth == 1) else "cold"))
+        table = folder / "table.csv"
+        with table.open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out, lineterminator="\n").writerows(lines)
     return table

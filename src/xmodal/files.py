@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xmodal.errors import ArtefactError, ConfigError
+from xmodal.errors import ArtefactError, ConfigError, UserError
 
 MANIFEST = "manifest.json"
 
@@ -32,17 +33,29 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the operating system refuses in here names a path, as a full disk doesn't of itself."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is not None or type(e) is not OSError:
+            raise
+        raise OSError(e.errno or errno.EIO, e.strerror or str(e), str(path)) from e
+
+
+@contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """A path for a file. It takes `path`'s place when the block ends well; else all stays as it was."""
     new, old = beside(path), beside(path)
     try:
-        yield new
-        for item in (*new.rglob("*"), new):
-            sync(item)
-        if new.is_dir() and path.exists():  # only a file is replaced in one step
-            os.replace(path, old)
-        os.replace(new, path)
-        sync(path.parent)
+        with naming(path):
+            yield new
+            for item in (*new.rglob("*"), new):
+                sync(item)
+            if new.is_dir() and path.exists():  # only a file is replaced in one step
+                os.replace(path, old)
+            os.replace(new, path)
+            sync(path.parent)
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)
@@ -91,6 +104,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as e:
         raise ArtefactError(f"JSON in {path}", str(e), "save it again") from e
+
+
+@contextlib.contextmanager
+def part_of(path: Path, field: str) -> Iterator[None]:
+    """Whatever is raised by values that were read from here is said of this part of this file: nothing of ours wrote them. Raises
+    ArtefactError."""
+    try:
+        yield
+    except Exception as e:  # what plugins and libraries raise of such values is theirs to choose
+        got = str(e) if isinstance(e, UserError) else f"{type(e).__name__}: {e}"
+        raise ArtefactError(f"{field} in {path} as `fit` writes it", got, "fit it again, or copy the whole folder again") from e
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -26,7 +26,8 @@ from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Counts, build_row
 from xmodal.features.column import Fitted
 from xmodal.features.corrupt import SEVERITIES, Corruption, known
-from xmodal.files import swappable, write_beside
+from xmodal.files import part_of, swappable, write_beside
+from xmodal.identity import settled
 from xmodal.job import Budget, Job, Json, Key, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
@@ -77,11 +78,16 @@ class Learner:
     >>> Learner(target="label", id="size").fit(rows).predict(rows[:2]).tolist()
     ['x', 'y']
 
-    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A source is a path
+    `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A name in place of the job is the
+    target's. A source is a path
     (CSV, Parquet, Arrow), a pandas or pyarrow frame, or rows as dicts.
     """
 
-    def __init__(self, job: Job | None = None, **roles: Any) -> None:
+    def __init__(self, job: Job | str | None = None, **roles: Any) -> None:
+        if isinstance(job, str) and "target" not in roles:
+            job, roles = None, {**roles, "target": job}
+        if not isinstance(job, Job | None):
+            raise ConfigError("a Job, or the name of the one target", repr(job), 'write Learner(target="COL"), each role by its name')
         several = {k: [roles[k]] if isinstance(roles[k], (str, Path)) else roles[k] for k in PLURAL if k in roles}
         plain = roles | {k: [str(v) for v in values] for k, values in several.items()}
         self.job = Job.from_json({**(job or Job()).to_json(), **plain})
@@ -93,7 +99,7 @@ class Learner:
         """Learn. Test rows are scored once, at the end; what was measured is in `report`. A notebook shows progress, where none is given to
         call. What is finished goes to `folder` until `save`;
         with `resume`, a fit that was interrupted goes on from there, with the same bits. Of a time limit, at most half is for
-        features (an input that takes longer is left out) and a fifth for the evaluation."""
+        features (an input that takes longer is left out) and a fifth for the evaluation; what is learnt by then is the answer."""
         limit, start, began = seconds_of(self.job.time_limit), time.process_time(), time.monotonic()
         progress = progress or progress_in_notebook()
         self.journal = Journal(None if folder is None else Path(folder))
@@ -106,6 +112,8 @@ class Learner:
             parts = prepare.by_time(ready.opened, self.job, ready.groups)
         if parts is None:
             parts = np.array(splits.PARTS)[splits.allocate(ready.groups, ready.strata, splits.SHARES, self.job.seed)]
+        if ready.parts is None:
+            ready.opened.notes.extend(splits.uneven(parts[ready.known], ready.groups[ready.known]))
         train, valid, test = (ready.known[parts[ready.known] == p] for p in splits.PARTS)
         if folder is not None:
             job = replace(self.job, table=None, out="model", time_limit=None).to_json()
@@ -139,10 +147,8 @@ class Learner:
             "skipped": list(ready.skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip
-        rows = {
-            "identity": prepare.identities(ready.opened, self.job),
-            "part": np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8),
-        }
+        part = np.searchsorted(sorted(splits.PARTS), parts).astype(np.uint8)
+        rows = {"identity": settled(prepare.row_keys(ready.opened, data, task, answer.inputs, self.job), part), "part": part}
         readings, target = ready.opened.readings, ready.opened.target
         if not self.job.examples:
             readings, target = {name: prepare.untold(one) for name, one in readings.items()}, prepare.untold(target)
@@ -168,6 +174,10 @@ class Learner:
 
             until = time.monotonic() + (began + 0.9 * limit - time.monotonic()) / (folds - f)
             outcome, data = self._race(ready, known[fold != f], None, say, until, Journal())
+            if len(outcome.answer.inputs) < len(ready.opened.inputs):
+                late = ", ".join(i.name for key, i in ready.opened.inputs.items() if key not in outcome.answer.inputs)
+                do = "give a longer --time-limit, or leave inputs out with --ignore"
+                raise ConfigError("time to learn from each input in each fold", f"none for {late} in fold {f + 1} of {folds}", do)
             held.append(Held.of(outcome, data, known[fold == f]))
             answers.append(outcome.answer)
             ready.opened.notes.extend(f"fold {f + 1}: {n}" for n in prepare.unseen(outcome.answer.task, ready.labels, known[fold == f]))
@@ -245,7 +255,7 @@ class Learner:
         severity, as `corruptions` beside."""
         opened, data = self._again(source, progress)
         answer, notes = self.model.answer, opened.notes
-        rows = np.arange(opened.rows) if part is None else self._part(opened, part)
+        rows = np.arange(opened.rows) if part is None else self._part(opened, data, part)
         if corrupt:  # of these rows alone, and of no more than are needed
             if len(rows) > CORRUPTED:
                 notes.append(f"of {len(rows)} rows {CORRUPTED} are drawn, as each is corrupted anew")
@@ -305,8 +315,10 @@ class Learner:
             raise ConfigError("a file outside of model folders, whose files are counted", str(file), "write it beside the model")
         if "made" not in self.report:
             raise ConfigError("a model that a fit with a report wrote", "one of an earlier xmodal", "fit it again")
+        with part_of(Path("report.json"), "what was measured"):
+            shown = page(self.model, (evaluation or {}).get("corruptions", ()))
         with write_beside(path) as new:
-            new.write_text(page(self.model, (evaluation or {}).get("corruptions", ())), "utf-8", errors="replace")
+            new.write_text(shown, "utf-8", errors="replace")
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -332,12 +344,14 @@ class Learner:
         if not len(learn if parts is None else known[parts[known] == "train"]):
             raise ConfigError("labelled training rows", f"none in {opened.table.source}", "check --target and --split")
         device_of(self.job.device)
-        skipped, late = list[str](), list[str]()
+        skipped, late, begun = list[str](), list[str](), dict[str, float]()
 
         def watched(stage: str, done: int, total: int) -> None:
             progress(stage, done, total)
+            begun.setdefault(stage, time.monotonic())
             if time.monotonic() > until and done < total and stage.startswith("features of "):
-                late[:] = [stage.removeprefix("features of "), f"{done} of {total} new cells done"]
+                needed = 2 * math.ceil((time.monotonic() - begun[stage]) * (total - done) / max(done, 1) + 1)
+                late[:] = [stage.removeprefix("features of "), f"{done} of {total} new cells done", f"{needed} seconds more"]
                 raise OutOfTime
 
         while True:
@@ -352,7 +366,7 @@ class Learner:
                 opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
                 skipped.append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
                 if not opened.inputs:
-                    do = "run it again, it goes on from there, or give a longer --time-limit"
+                    do = f"run it again, it goes on from there, or allow about {late[2]} with --time-limit"
                     raise ConfigError("features within half the time limit", f"{late[1]} of input {late[0]!r}", do) from None
         groups = prepare.ties_of(opened, data, self.job)
         data = replace(data, private=not self.job.examples)
@@ -377,15 +391,14 @@ class Learner:
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
         return opened, prepare.asking(data, model.answer.task, opened.labels, prepare.weights_of(opened, self.job), self.job.seed)
 
-    def _part(self, opened: prepare.Opened, part: str) -> Rows:
+    def _part(self, opened: prepare.Opened, data: TableData, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""
         if part not in splits.PARTS:
             raise ConfigError("part train, val or test", repr(part), "use one of those")
         parts = prepare.parts_of(opened, self.job)
         if parts is None:
-            saved = dict(zip(self.model.rows["identity"].tolist(), self.model.rows["part"].tolist(), strict=True))
-            names = [*sorted(splits.PARTS), ""]
-            parts = np.array([names[saved.get(i, -1)] for i in prepare.identities(opened, self.job).tolist()])
+            answer = self.model.answer
+            parts = prepare.part_again(opened, prepare.row_keys(opened, data, answer.task, answer.inputs, self.job), self.model.rows)
         rows = np.flatnonzero(parts == part)
         if not len(rows):
             raise ConfigError(f"rows of part {part!r}", f"none in {opened.table.source}", "give the table of the fit, or leave --part out")

@@ -11,7 +11,6 @@ import hashlib
 import platform
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -30,6 +29,7 @@ from xmodal.experts.data import TableData
 from xmodal.features import Counts, FeatureColumn, Store, build
 from xmodal.features.corrupt import Corruption
 from xmodal.features.extractors import Extractor
+from xmodal.identity import keys, looked_up, places
 from xmodal.job import MAIN, Input, Job, Json, Key, Progress, Rows
 from xmodal.media import Media
 from xmodal.modality import inputs as group_inputs
@@ -40,7 +40,6 @@ from xmodal.table import GAPS, Reading, Table, canonical, read_table
 from xmodal.table.reading import spaced, spelled, text_of
 from xmodal.tasks import MARKS, TASKS, Classify, MultiLabel, Task, class_order
 
-PART = 20_000  # rows whose cells are Python objects at once
 MOST = 0.3  # of the rows: more are not tied by equal media or texts
 FLAGS = {"1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}  # of a label's own column
 CLASSES = 20  # a target of so few different whole numbers that repeat is classes
@@ -354,26 +353,29 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
     return np.asarray(labels.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False))
 
 
-def identities(opened: Opened, job: Job) -> np.ndarray:
-    """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order. Where no cell
-    may be kept, its place in just this table, since whoever guesses an id can check it against its hash."""
-    names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
-    cells = [found for n in names if (found := opened.column(n)) is not None]
-    seen: Counter[int] = Counter()
-    out = np.zeros(opened.rows, np.uint64)
-    for start in range(0, opened.rows, PART):
-        for row, values in enumerate(zip(*(c.slice(start, PART).to_pylist() for c in cells), strict=True), start):
-            word = "\x1f".join("" if v is None else f"={v}" for v in values)
-            first = hashed(word)
-            seen[first] += 1
-            out[row] = hashed(f"{seen[first]}{word}")
-    whole = hashed(out.tobytes().hex())
-    return out if job.examples else np.array([hashed(f"{whole} {row}") for row in range(len(out))], np.uint64)
+def row_keys(opened: Opened, data: TableData, task: Task, inputs: Mapping[Key, Input], job: Job) -> np.ndarray:
+    """By what rows are known again, uint64 [3, R]. Where no cell may be kept it is the place in just this table, since whoever guesses
+    an id can check it against its hash."""
+    y_R = data.examples[task.name].y
+    assert y_R is not None
+    named = [opened.table.data[name] for name in job.id if name in opened.table.data.column_names]
+    found = keys(named, {key: data.columns[key] for key in inputs}, y_R.numpy())
+    return found if job.examples else places(found)
 
 
-def hashed(word: str) -> int:
-    """Blake2b-64."""
-    return int.from_bytes(hashlib.blake2b(word.encode(errors="replace"), digest_size=8).digest(), "little")
+def part_again(opened: Opened, key_3R: np.ndarray, saved: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The part of each row in the split that a fit saved; none for rows that it doesn't know, which are counted. Raises ConfigError
+    where it knows none."""
+    names = np.array([*sorted(splits.PARTS), ""])
+    part_R = np.asarray(names[looked_up(key_3R, saved["identity"], saved["part"])])
+    strange = int((part_R == "").sum())
+    if strange == opened.rows:
+        got = f"none among the {opened.rows} of {opened.table.source}"
+        raise ConfigError("rows of the split that the fit saved", got, "give the table of the fit, or leave --part out")
+    if strange:
+        do = "rows or cells were changed since the fit; they are not scored"
+        opened.notes.append(f"{strange} of the {opened.rows} rows of {opened.table.source} are not in the split that was saved: {do}")
+    return part_R
 
 
 def parts_of(opened: Opened, job: Job) -> np.ndarray | None:

@@ -157,6 +157,7 @@ class Race:
     journal: Journal = field(default_factory=Journal)
     until: float = math.inf  # of time.monotonic()
     skipped: list[str] = field(default_factory=list)  # what the time limit left out
+    laps: int = 1
 
     def run(self, train: Rows, valid: Rows | None) -> Outcome:
         """Train, score, pool, correct, keep, refit."""
@@ -168,16 +169,38 @@ class Race:
         views = views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
         if small:
             scored, fold_Q = rows, self.fold(rows)
-            for f in range(count := int(fold_Q.max()) + 1):
+            self.laps = count = int(fold_Q.max()) + 1
+            for f in range(count):
                 self.lap(entries, rows[fold_Q != f], scored, fold_Q == f, views, (f, count))
                 self.data.forget()
+                if self.laps < count:  # there is time for no more: what the first fold chose is shipped as it is
+                    self.skipped.append(f"{count - 1} of {count} folds, and learning again from all rows")
+                    scored, small = rows[fold_Q == 0], False
+                    for entry in entries:
+                        entry.z = {view: z[fold_Q == 0] for view, z in entry.z.items()}
+                    break
         else:
             train, scored = (train, valid) if valid is not None else carve(self.groups, self.strata, rows, CARVED, self.job.seed)
             scored = thin(scored, SCORED, self.job.seed)
             self.lap(entries, train, scored, np.ones(len(scored), bool), views, (0, 1))
+        entries, views = self.reached(entries, views)
         outcome = self.pool(entries, scored, views)
         outcome = self.refit(outcome, rows) if small else outcome
         return self.shipped(outcome) if self.job.ship == "fusion" else outcome
+
+    def reached(self, entries: list[Entry], views: list[int]) -> tuple[list[Entry], list[int]]:
+        """The same; or where the time limit came before some input was learnt from, the singles of the others, now all inputs."""
+        there = {key for entry in entries if entry.member.single for key in entry.member.expert.inputs}
+        late = [one.name for key, one in self.inputs.items() if key not in there]
+        if not late:
+            return entries, views
+        self.skipped += [f"input {name}" for name in late] + [e.member.name for e in entries if not e.member.single]
+        self.inputs = {key: one for key, one in self.inputs.items() if key in there}
+        entries = [entry for entry in entries if entry.member.single]
+        for entry in entries:
+            bits = to_bits(self.inputs, entry.member.expert.inputs)
+            entry.member, entry.z = replace(entry.member, bits=bits), {bits: entry.z[entry.member.bits]}
+        return entries, views_of(len(self.inputs), self.job.seed) if len(self.inputs) > 1 else []
 
     def shipped(self, outcome: Outcome) -> Outcome:
         """The deep fusion as the answer."""
@@ -200,7 +223,7 @@ class Race:
         for number, entry in enumerate(entries.copy()):
             self.progress(f"train {entry.member.title(len(self.inputs))}", lap[0] * len(entries) + number, lap[1] * len(entries))
             start, first = time.monotonic(), lap[0] == 0 and self.until < math.inf and not entry.member.residual
-            if first and not self.affords(entries, entry, lap[1]):
+            if first and not self.affords(entries, entry):
                 continue
             inner, stop = (train, valid) if lap[1] == 1 else carve(self.groups, self.strata, train, INNER, self.job.seed)
             used = self.learn(entry, f"fold {lap[0]}", inner, stop)
@@ -215,25 +238,29 @@ class Race:
             entry.predict_ms = 1000 * (time.process_time() - middle) / max(len(valid) * max(len(entry.z), 1), 1)
             entry.wall = time.monotonic() - start
             if first:
-                self.affords(entries, entry, lap[1])
+                self.affords(entries, entry)
         self.progress("train", (lap[0] + 1) * len(entries), lap[1] * len(entries))
 
-    def affords(self, entries: list[Entry], entry: Entry, laps: int) -> bool:
+    def affords(self, entries: list[Entry], entry: Entry) -> bool:
         """Whether there is time for all laps and the refit of an expert, judged before its first lap by the dearest so far and after
-        it by its own; if not, it is left out. Raises ConfigError where there is none for the first expert of an input."""
-        times, tried = laps + (laps > 1), [e for e in entries if e.rounds]
-        owed = sum(e.wall for e in tried) * (times - 1)
-        left, after = self.until - time.monotonic() - owed, bool(entry.rounds)
+        it by its own; if not, it is left out. Where there is none for the first expert of an input, one lap is all; the very first
+        expert is always trained, so that there is an answer."""
+        tried, after = [e for e in entries if e.rounds], bool(entry.rounds)
         needed = entry.member.single and not any(e.member.bits == entry.member.bits for e in tried if e is not entry)
-        if needed and left < 0 and after:
-            do = f"allow about {math.ceil(1.5 * (entry.wall * times * len(self.inputs) + owed))} seconds more with --time-limit"
-            raise ConfigError("time to learn from each input", f"none left after {entry.member.name}", do)
+        if needed and self.left(tried) < 0:
+            self.laps = 1
+        left, times = self.left(tried), self.laps + (self.laps > 1)
         entry.most = entry.most if after else max(left, 0) / times / 4  # it is fitted twice a lap; half is for those after it
-        if needed or (left >= 0 if after else left > times * max(e.wall for e in tried)):
+        fits = left >= 0 if after or needed else left > times * max(e.wall for e in tried)
+        if fits or not tried or (needed and after):
             return True
         self.skipped.append(entry.member.name)
         entries.remove(entry)
         return False
+
+    def left(self, tried: list[Entry]) -> float:
+        """Seconds, less those that the experts so far will take yet."""
+        return self.until - time.monotonic() - sum(e.wall for e in tried) * (self.laps if self.laps > 1 else 0)
 
     def loss_of(self, scored: Rows) -> Callable[[np.ndarray], Loss]:
         """The loss of z at some of the scored rows."""

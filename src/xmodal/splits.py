@@ -15,6 +15,7 @@ from xmodal.job import Rows
 
 PARTS = ("train", "val", "test")
 SHARES = (0.70, 0.15, 0.15)
+FAR = 0.1  # of the rows: a part that is so much smaller or larger than its share is said
 TIE_TEXT = 20  # equal texts of at least so many bytes tie their rows
 
 
@@ -77,6 +78,17 @@ def by_time(time_R: np.ndarray, groups_R: np.ndarray) -> tuple[np.ndarray, tuple
     latest = np.zeros(int(groups_R.max(initial=-1)) + 1, int)
     np.maximum.at(latest, groups_R, own_R)
     return np.array(PARTS)[latest[groups_R]], (low, high), int((latest[groups_R] > own_R).sum())
+
+
+def uneven(part_R: np.ndarray, groups_R: np.ndarray) -> list[str]:
+    """What to say where groups were too large for the shares."""
+    count = {part: int((part_R == part).sum()) for part in PARTS}
+    if max(abs(n - share * len(part_R)) for n, share in zip(count.values(), SHARES, strict=True)) <= FAR * len(part_R):
+        return []
+    most, shares = np.unique(groups_R, return_counts=True)[1].max(), " : ".join(f"{100 * share:.0f}" for share in SHARES)
+    got = ", ".join(f"{part} {n} ({n / len(part_R):.0%})" for part, n in count.items())
+    why = f"rows that belong together are never divided, up to {most} of the {len(part_R)} rows here"
+    return [f"the parts are far from {shares}: {got}; {why}; --split says which rows train, val and test"]
 
 
 def folds(groups_R: np.ndarray, strata_R: np.ndarray, count: int, seed: int) -> np.ndarray:

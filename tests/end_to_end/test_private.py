@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from xmodal import Learner, cli
 from xmodal.features.build import hashed
-from xmodal.prepare import hashed as identity
+from xmodal.identity import digests, id_words
 
 ROWS = 65  # and 45 of them to train on, so that of 17 quantiles many would be cells
 WORDS = [f"zq{w}" for w in ("note", "shop", "key", "group", "file", "twice")]
@@ -64,7 +64,9 @@ def told(rows: pd.DataFrame, folder: Path, said: str) -> set[str]:
         if not name.endswith(".safetensors"):
             found |= {f"{name}: {d!r}" for d in dates if d.replace(b" ", b"T") in held.replace(b" ", b"T")}
             found |= {f"{name}: {x}" for x in map(float, NUMBER.findall(held)) if x in cells}
-    hashes = {int(h) for h in hashed([v.strip() for v in rows["shop"][:9]])} | {identity(f"1={k}") for k in rows["key"]}
+    hashes = {int(h) for h in hashed([v.strip() for v in rows["shop"][:9]])} | {
+        *digests([id_words(pa.chunked_array([rows["key"].tolist()]))[:, None]]).tolist()
+    }
     exact, rounded = np.array(sorted(cells)), np.array(sorted(cells), np.float32)
     for path in (p for p in files if p.suffix == ".safetensors"):
         for name, array in load_file(path).items():

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from xmodal.batch import Examples
 from xmodal.experts.base import Preparer, Settings
 from xmodal.features.column import FeatureColumn, Fitted
+from xmodal.files import naming
 from xmodal.job import Key, Rows, TaskName
 from xmodal.splits import thin
 
@@ -93,7 +95,7 @@ def in_parts(encoder: type[Preparer], fitted: Fitted, column: FeatureColumn) -> 
         return encoder.transform(fitted, column)
     shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
     ends: dict[str, list[np.ndarray]] = {}
-    with ExitStack() as stack:
+    with naming(Path(tempfile.gettempdir())), ExitStack() as stack:
         files: dict[str, IO[bytes]] = {}
         for start in range(0, column.cells, PART):
             part = encoder.transform(fitted, column.some(start, start + PART))

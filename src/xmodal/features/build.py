@@ -167,7 +167,7 @@ def media_column(
     packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extraction.extractors]
     dense = {name: array for pack in packs for name, array in pack.dense.items()}
     ragged = {name: held for pack in packs for name, held in pack.ragged.items()}
-    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
+    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors), kept_U)
 
 
 def digest_of(cell: Cell, media: Media) -> str:

@@ -40,6 +40,7 @@ class FeatureColumn:
     row_BK: np.ndarray  # int64 [B, K]: which of the U are row b's, in order; -1 none
     state_B: np.ndarray  # int8 [B]
     specs: tuple[Spec, ...] = ()
+    digest_U: np.ndarray | None = None  # of the bytes of each media cell, hexadecimal
 
     def __len__(self) -> int:
         return len(self.row_BK)
@@ -61,7 +62,8 @@ class FeatureColumn:
             return self
         row_BK = np.where(self.row_BK < 0, -1, np.searchsorted(used_U, self.row_BK))
         ragged = {k: take_ragged(v, offsets, used_U) for k, (v, offsets) in self.ragged.items()}
-        return replace(self, dense={k: v[used_U] for k, v in self.dense.items()}, ragged=ragged, row_BK=row_BK)
+        digest_U = None if self.digest_U is None else self.digest_U[used_U]
+        return replace(self, dense={k: v[used_U] for k, v in self.dense.items()}, ragged=ragged, row_BK=row_BK, digest_U=digest_U)
 
     def some(self, start: int, stop: int) -> FeatureColumn:
         """Only these cells, a row each."""
@@ -69,7 +71,7 @@ class FeatureColumn:
         ragged = {k: take_ragged(v, offsets, at) for k, (v, offsets) in self.ragged.items()}
         return replace(
             self, dense={k: v[start:stop] for k, v in self.dense.items()}, ragged=ragged, row_BK=np.arange(len(at))[:, None],
-            state_B=np.zeros(len(at), np.int8),
+            state_B=np.zeros(len(at), np.int8), digest_U=None if self.digest_U is None else self.digest_U[start:stop],
         )  # fmt: skip
 
     def hidden(self) -> FeatureColumn:

@@ -26,7 +26,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.errors import ConfigError
 from xmodal.features.column import Spec, take_ragged, within
-from xmodal.files import beside, hashes, swap_folder, write_json
+from xmodal.files import beside, hashes, naming, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
 LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
@@ -104,7 +104,7 @@ class Store:
         if not len(digest_U):
             none = np.zeros(1, np.int64)
             return Pack(digest_U, {n: a for n, a in empty.items() if n not in ragged}, {n: (empty[n], none) for n in ragged})
-        with contextlib.ExitStack() as stack:
+        with naming(self.root), contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(tempfile.TemporaryFile(dir=self.root)) for name in empty}
             ends = copy(packs, digest_U, files)
 
