@@ -109,5 +109,5 @@ def test_parts_are_known_of_just_that_table(tmp_path):
     learner = Learner(target="label", id="key", examples=False, training={"epochs": 1, "minimum": 1, "folds": 2}).fit(rows)
     assert learner.evaluate(rows, part="test")["rows"] == learner.report["parts"]["test"]
     other = rows.assign(key=["another", *rows["key"][1:]])
-    with pytest.raises(Exception, match="none in the frame"):
+    with pytest.raises(Exception, match="none among the 65 of the frame"):
         learner.evaluate(other, part="test")
