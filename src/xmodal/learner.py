@@ -23,7 +23,7 @@ from xmodal.errors import ConfigError, TargetError
 from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
-from xmodal.features import Counts, build_row
+from xmodal.features import Broken, Counts, build_row
 from xmodal.features.column import Fitted
 from xmodal.files import swappable, write_beside
 from xmodal.job import Budget, Job, Json, Progress, Rows, seconds_of
@@ -64,7 +64,7 @@ class Ready:
     def notes(self, limit: str | None) -> list[str]:
         """What was said on the way, and what the limit left out, each once."""
         late = [f"the time limit of {limit} left out: {', '.join(dict.fromkeys(self.skipped))}"] if self.skipped else []
-        return [*self.opened.notes, *late]
+        return [*self.opened.told, *late]
 
 
 class Learner:
@@ -189,7 +189,7 @@ class Learner:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
         Some thousand rows at a time, so that features and what is made of them stay small."""
         table, answer, parts, notes = read_table(source, self.job.encoding, self.job.sheet), self.model.answer, [], dict[str, None]()
-        cut: dict[str, np.ndarray] = {}
+        cut, broken = dict[str, np.ndarray](), Broken()
         for start in range(0, table.data.num_rows, BLOCK):
             opened, data = self._again(table.part(start, BLOCK), progress)
             rows = np.arange(opened.rows)
@@ -197,7 +197,9 @@ class Learner:
             found = unread((m.expert for m in answer.members), data, rows)
             cut = {name: cut.get(name, 0) + count for name, count in found.items()}
             notes |= dict.fromkeys(opened.notes)
-        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), [*notes, *say_unread(cut)]
+            broken.merge(opened.broken)
+        said = [*notes, *broken.notes(), *say_unread(cut)]
+        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), said
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
@@ -208,8 +210,11 @@ class Learner:
         return cast(Deep, member.expert).embed(data, np.arange(opened.rows))
 
     def predict(self, source: Any) -> Any:
-        """Class names [R] or values [R], in row order; of a pandas frame, a series with its index."""
+        """Classes [R] or values [R], in row order; of a pandas frame, a series with its index. Classes are of the type that the fit's
+        table had: bool or numbers where the whole column was; else, and of a file of text, their names."""
         said = self.decide(self.predictions(source)[0].score)
+        if given := self.model.target.options.get("given"):
+            said = said == "True" if given == "bool" else said.astype(str(given))
         return type(source.iloc[:, 0])(said, index=source.index, name=self.model.answer.task.name) if hasattr(source, "iloc") else said
 
     def predict_proba(self, source: Any) -> np.ndarray:
@@ -235,7 +240,7 @@ class Learner:
     def evaluate(self, source: Any, part: str | None = None, progress: Progress = silent) -> dict[str, Json]:
         """Every metric with its interval over the labelled rows, all or those of one part of the split."""
         opened, data = self._again(source, progress)
-        answer, notes = self.model.answer, opened.notes
+        answer, notes = self.model.answer, opened.told
         rows = np.arange(opened.rows) if part is None else self._part(opened, part)
         judge = self._judge(answer.task, data, rows, splits.ties([], opened.column(self.job.group), opened.rows))
         count = int(judge.keep_R.sum())

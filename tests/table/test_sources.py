@@ -86,10 +86,7 @@ def test_content_goes_before_the_suffix_and_stand_ins_are_named(tmp_path: Path) 
 
 def test_json_lines_and_lists(tmp_path: Path) -> None:
     objects = [{"key": "007", "n": 1, "x": 1.10, "ok": True}, {"key": "008", "n": None, "big": 2**70}]
-    wanted = [
-        {"key": "007", "n": 1, "x": 1.1, "ok": True, "big": None},
-        {"key": "008", "n": None, "x": None, "ok": None, "big": str(2**70)},
-    ]
+    wanted = [{"key": "007", "n": 1, "x": 1.1, "ok": True, "big": None}, {"key": "008", "n": None, "x": None, "ok": None, "big": 2**70}]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, objects)) + "\n\n")
     (tmp_path / "t.json").write_text(json.dumps(objects, indent=1))
     assert read_table(tmp_path / "t.jsonl").data.to_pylist() == read_table(tmp_path / "t.json").data.to_pylist() == wanted
