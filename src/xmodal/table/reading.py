@@ -92,7 +92,7 @@ def checked(cell: Any, column: str, media: bool = True) -> Any:
     if cell is None or type(cell).__name__ == "NAType":
         return None
     try:
-        cell = encoded(bytes(cell) if isinstance(cell, (bytearray, memoryview)) else cell) if media else cell
+        cell = encoded(cell) if media else cell
     except MediaError as e:
         raise TableError("a picture", f"{e.where} in column {column!r} ({e.reason})", e.do) from e
     if not isinstance(cell, CELLS):
@@ -261,7 +261,7 @@ class Reading:
             return np.nan if measure else None, State.MISSING
         if measure is None:
             known: Any = self.options.get("spelled") or {}
-            return known.get(cell) or (known and known.get(as_number(cell))) or cell, State.PRESENT
+            return (known.get(cell) or known.get(as_number(cell)) or cell) if known else cell, State.PRESENT
         try:
             value = measure(text, self.options)
         except (TypeError, ValueError, OverflowError):

@@ -150,7 +150,7 @@ def alike(values: Iterable[Any]) -> bool:
 def kind(cell: Any) -> str:
     """Of which Arrow holds several without a change."""
     if isinstance(cell, datetime.datetime):
-        return f"time {cell.tzinfo is None}"
+        return f"time {cell.tzinfo}"
     return next((str(kind) for kind in KIND if isinstance(cell, kind)), type(cell).__name__)
 
 
@@ -197,7 +197,7 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
 def told(path: Path, start: bytes, kind: str) -> str:
     """The kind that the first bytes say, else that of the suffix. Raises TableError for what holds no table, or another kind."""
     refused = next((what for mark, what in REFUSED.items() if start.lstrip().lower().startswith(mark)), None)
-    if picture := kind_of(start):
+    if not refused and (picture := kind_of(start)):
         refused = f"a picture ({picture})", "give the table that names it, or a folder of pictures"
     if start.startswith(b"PK") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
