@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmodal.errors import TargetError
 from xmodal.job import Job, Json, State
 from xmodal.prepare import open_again, open_new
 from xmodal.table import Reading, read_table
@@ -122,3 +123,14 @@ def test_buffers_are_bytes(kind: type) -> None:
     assert Reading("c", "image").cell(kind(png)) == (png, State.PRESENT)
     assert Reading("c", "image").cell([kind(png)]) == ([png], State.PRESENT)
     assert read_table([{"c": {"bytes": kind(png)}}]).data["c"].to_pylist() == [{"bytes": png}]
+
+
+def test_targets_of_mixed_cells_are_labels_and_never_objects() -> None:
+    job = Job(target=("y",))
+    opened = open_new([{"x": i % 7, "y": [1, "a", 1.0, True][i % 4]} for i in range(40)], job)
+    assert opened.labels.to_pylist()[:4] == ["1", "a", "1", "True"]
+    with pytest.raises(TargetError, match="a nested object in row 2 of the rows"):
+        open_new([{"x": i, "y": {"k": 1} if i == 1 else "ab"[i % 2]} for i in range(40)], job)
+    several = Job(target=("y",), kind="multilabel")
+    labels = open_new([{"x": i % 7, "y": ["a;3", 3, "a", None][i % 4]} for i in range(40)], several).labels.to_pylist()
+    assert labels[:4] == [{"3": True, "a": True}, {"3": True, "a": False}, {"3": False, "a": True}, None]
