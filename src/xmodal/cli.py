@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import difflib
 import errno
 import inspect
 import io
@@ -261,9 +262,20 @@ def disarmed(answers: Any) -> Any:
     return answers
 
 
+def not_read(name: str, columns: Collection[str]) -> str:
+    """What to say of a column that the model doesn't know, the nearest ones first."""
+    near = difflib.get_close_matches(name, columns, len(columns), 0.0)
+    more = f" and {len(near) - 5} more" if len(near) > 5 else ""
+    return f"column {name!r} is not read: the model reads {', '.join(map(repr, near[:5]))}{more}"
+
+
 def ids_of(rows: Any, learner: Any) -> dict[str, Any]:
-    """The id columns that a table has; of a folder, its files."""
-    return {name: rows.data[name] for name in dict.fromkeys((*learner.job.id, *rows.id)) if name in rows.data.column_names}
+    """The id columns that a table has; of a folder, its files; of texts beside numbers, as text."""
+    from xmodal.table import Mixed, canonical
+
+    named = dict.fromkeys((*learner.job.id, *rows.id))
+    held = {name: rows.data[name] for name in named if name in rows.data.column_names}
+    return {name: canonical(cells) if isinstance(cells.type, Mixed) else cells for name, cells in held.items()}
 
 
 @app.callback()
@@ -405,7 +417,7 @@ def predict(
         if not isinstance(row, dict):
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
     known = {*learner.job.roles, target, *learner.model.readings}
-    warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
+    warn(not_read(name, learner.model.readings) for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         prediction, notes = learner.predictions(rows, progress)

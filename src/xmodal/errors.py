@@ -42,11 +42,13 @@ class ConfigError(UserError):
 
 
 class MediaError(UserError):
-    """One cell's bytes cannot be used. `reason`: a short sentence for counts and reports; `where`: column, row and file."""
+    """One cell's bytes cannot be used. `reason`: a short sentence for counts and reports; `where`: column, row and file, of which
+    those are known."""
 
-    def __init__(self, reason: str, got: str, do: str = "check the cell") -> None:
-        super().__init__("a readable cell", f"{got} ({reason})", do)
-        self.reason, self.where = reason, got
+    def __init__(self, reason: str, got: str, do: str = "check the cell", column: str = "", row: int = 0) -> None:
+        self.reason, self.column, self.row, self.cell = reason, column, row, got
+        self.where = f"column {column!r}, row {row}: {got}" if row else got
+        super().__init__("a readable cell", f"{self.where} ({reason})", do)
 
 
 class ArtefactError(UserError):

@@ -17,9 +17,8 @@ import pyarrow as pa
 
 from xmodal.features.column import FeatureColumn
 from xmodal.job import Key
-from xmodal.modality.plain import PADDED
 from xmodal.table import distinct, text_of
-from xmodal.table.reading import PLAIN, seconds
+from xmodal.table.reading import PADDED, PLAIN, seconds
 
 PART = 20_000  # rows whose hashes are Python objects at once
 EXACT = 28  # digits that a Decimal keeps when its zeros go

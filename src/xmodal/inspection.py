@@ -88,7 +88,7 @@ def column(ready: Ready, name: str) -> dict[str, Any]:
 
 def notes(ready: Ready) -> Iterator[Finding]:
     """What opening the table said, a finding each."""
-    for note in ready.opened.notes:
+    for note in ready.opened.told:
         unreadable = "unreadable" in note or ", row " in note
         yield finding("unreadable" if unreadable else "columns", "warn", note, "check the cell" if unreadable else "")
 

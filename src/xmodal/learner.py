@@ -23,7 +23,7 @@ from xmodal.errors import ConfigError, TargetError, unknown
 from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
-from xmodal.features import Counts, build_row
+from xmodal.features import Broken, Counts, build_row
 from xmodal.features.column import Fitted
 from xmodal.features.corrupt import SEVERITIES, Corruption, known
 from xmodal.files import part_of, swappable, write_beside
@@ -67,7 +67,7 @@ class Ready:
     def notes(self, limit: str | None) -> list[str]:
         """What was said on the way, and what the limit left out, each once."""
         late = [f"the time limit of {limit} left out: {', '.join(dict.fromkeys(self.skipped))}"] if self.skipped else []
-        return [*self.opened.notes, *late]
+        return [*self.opened.told, *late]
 
 
 class Learner:
@@ -204,7 +204,7 @@ class Learner:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
         Some thousand rows at a time, so that features and what is made of them stay small."""
         table, answer, parts, notes = read_table(source, self.job.encoding, self.job.sheet), self.model.answer, [], dict[str, None]()
-        cut: dict[str, np.ndarray] = {}
+        cut, broken = dict[str, np.ndarray](), Broken()
         for start in range(0, table.data.num_rows, BLOCK):
             opened, data = self._again(table.part(start, BLOCK), progress)
             rows = np.arange(opened.rows)
@@ -212,7 +212,9 @@ class Learner:
             found = unread((m.expert for m in answer.members), data, rows)
             cut = {name: cut.get(name, 0) + count for name, count in found.items()}
             notes |= dict.fromkeys(opened.notes)
-        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), [*notes, *say_unread(cut)]
+            broken.merge(opened.broken)
+        said = [*notes, *broken.notes(), *say_unread(cut)]
+        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), said
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
@@ -223,8 +225,11 @@ class Learner:
         return cast(Deep, member.expert).embed(data, np.arange(opened.rows))
 
     def predict(self, source: Any) -> Any:
-        """Class names [R] or values [R], in row order; of a pandas frame, a series with its index."""
+        """Classes [R] or values [R], in row order; of a pandas frame, a series with its index. Classes are of the type that the fit's
+        table had: bool or numbers where the whole column was; else, and of a file of text, their names."""
         said = self.decide(self.predictions(source)[0].score)
+        if given := self.model.target.options.get("given"):
+            said = said == "True" if given == "bool" else said.astype(str(given))
         return type(source.iloc[:, 0])(said, index=source.index, name=self.model.answer.task.name) if hasattr(source, "iloc") else said
 
     def predict_proba(self, source: Any) -> np.ndarray:
@@ -254,8 +259,9 @@ class Learner:
         (or of all of a modality) made worse first, as in {"picture": "noise:3"}; "all": each corruption of each input alone, at every
         severity, as `corruptions` beside."""
         opened, data = self._again(source, progress)
-        answer, notes = self.model.answer, opened.notes
+        answer = self.model.answer
         rows = np.arange(opened.rows) if part is None else self._part(opened, data, part)
+        notes = opened.told
         if corrupt:  # of these rows alone, and of no more than are needed
             if len(rows) > CORRUPTED:
                 notes.append(f"of {len(rows)} rows {CORRUPTED} are drawn, as each is corrupted anew")

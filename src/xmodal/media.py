@@ -333,11 +333,13 @@ def children(folder: str) -> dict[str, list[str]]:
 
 
 def encoded(cell: Any) -> Any:
-    """A picture of Pillow's, or an array of pixels, as the bytes of a file, without loss; in a list too; other cells as they are. Grey of
-    16 bits stays so; floats, 0…1, become 16 bits; colours have 8. Raises MediaError."""
+    """A picture of Pillow's, or an array of pixels, as the bytes of a file, without loss; buffers as bytes; in a list too; other cells as
+    they are. Grey of 16 bits stays so; floats, 0…1, become 16 bits; colours have 8. Raises MediaError."""
     pillow = sys.modules.get("PIL.Image")
     if isinstance(cell, (list, tuple)):
         return [encoded(one) for one in cell]
+    if isinstance(cell, (bytearray, memoryview)):
+        return bytes(cell)
     if pillow and isinstance(cell, pillow.Image):
         return of_image(cell)
     return of_array(cell) if isinstance(cell, np.ndarray) and cell.ndim in (2, 3) else cell

@@ -12,7 +12,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -26,7 +26,7 @@ from xmodal import splits
 from xmodal.batch import Examples, View
 from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
-from xmodal.features import Counts, FeatureColumn, Store, build
+from xmodal.features import Broken, Counts, FeatureColumn, Store, build
 from xmodal.features.corrupt import Corruption
 from xmodal.features.extractors import Extractor
 from xmodal.identity import keys, looked_up, places
@@ -55,6 +55,12 @@ class Opened:
     target: Reading
     inputs: Mapping[Key, Input]
     notes: list[str]
+    broken: Broken = field(default_factory=Broken)
+
+    @property
+    def told(self) -> list[str]:
+        """The notes, and a word about each column's unreadable cells."""
+        return [*self.notes, *self.broken.notes()]
 
     @property
     def rows(self) -> int:
@@ -129,6 +135,8 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     column, count = table.data[target], name_counts(table.data[target])
     if not count:
         raise TargetError(f"labels in column {target!r}", "only empty cells", "choose another target")
+    if (at := next((i for i, c in enumerate(column.to_pylist(), 1) if isinstance(c, dict)), None)) is not None:
+        raise TargetError(f"labels in column {target!r}", f"a nested object in row {at} of {table.source}", "give the labels alone")
     guess = Measure("number").read(column)
     number = Reading(target, "number", {**(guess.reading.options if guess else {}), "gaps": []})
     values = {v: number.cell(v)[0] for v in count}
@@ -145,7 +153,10 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
         notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]
-        return Reading(target, "category", {"spelled": spelled(count, keep=True)}, f"target: {kind}"), notes
+        options: dict[str, Json] = {"spelled": spelled(count, keep=True)}
+        if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            options["given"] = np.dtype(column.type.to_pandas_dtype()).name  # what `Learner.predict` gives back
+        return Reading(target, "category", options, f"target: {kind}"), notes
     bad = next((v for v, n in values.items() if not np.isfinite(n)), None)
     if bad is not None:
         row = canonical(column).to_pylist().index(bad) + 1
@@ -183,8 +194,9 @@ def read_labels(table: Table, target: tuple[str, ...]) -> tuple[Reading, list[st
 
 def tags(cell: Any, mark: str | None) -> list[str] | None:
     """The labels of one cell; None where it is unlabelled. Raises TargetError for a damaged list."""
-    if cell is None or cell != cell:
+    if cell is None or (isinstance(cell, float) and cell != cell):
         return None
+    cell = cell if isinstance(cell, (str, list, tuple, np.ndarray)) else text_of(cell)
     if isinstance(cell, str) and cell.strip():
         try:
             cell = ast.literal_eval(cell) if mark == "[]" else cell.split(mark) if mark else [cell]
@@ -221,7 +233,7 @@ def new_task(opened: Opened) -> Task:
 
 
 def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress: Progress) -> tuple[TableData, Counts]:
-    """Build every input's features, through the store; unreadable cells go into the notes."""
+    """Build every input's features, through the store; unreadable cells are counted."""
     store, media = Store(), any(extractors.get(k) for k, i in opened.inputs.items() if i.modality != "table")
     with contextlib.ExitStack() as stack:
         try:
@@ -232,9 +244,8 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
             opened.notes.append(f"the cache {store.root} cannot be written ({e.strerror}): features are kept for this run alone")
             store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))))
         columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, store, progress)
-    opened.notes.extend([*counts.notes, *(str(e) for e in counts.broken[:20])])
-    if len(counts.broken) > 20:
-        opened.notes.append(f"and {len(counts.broken) - 20} more unreadable cells")
+    opened.notes.extend(counts.notes)
+    opened.broken.add(counts.broken)
     return TableData(columns, {}), counts
 
 

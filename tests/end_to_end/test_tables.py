@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 from typer.testing import CliRunner
@@ -127,6 +131,71 @@ def test_times_of_any_zone_are_one_instant() -> None:
     assert np.ptp(same, 0).max() == 0
 
 
+MIXED = st.fixed_dictionaries({
+    "price": st.floats(1000, 1300) | st.decimals(1000, 1300, places=2) | st.sampled_from([1105, "1.105,5", "1105,5", "none", "word", None]),
+    "age": st.floats(0, 50) | st.sampled_from([5, "5", "5.5", "NA", True, None]),
+    "when": st.dates(datetime.date(2021, 1, 1), datetime.date(2021, 12, 31)) | st.sampled_from(["06/06/2021", "words", None]),
+    "x=1": st.sampled_from(["u", "v", 1, 1.5, True, Decimal("1.50")]),
+})  # fmt: skip
+
+
+def written(column: str, cell: Any) -> str:
+    """A cell as the CSV has it."""
+    text = "" if cell is None else repr(float(cell)) if isinstance(cell, (float, Decimal)) else str(cell)
+    return text.replace(".", ",") if column == "price" and not isinstance(cell, str) else text
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(MIXED, min_size=2, max_size=4))
+def test_a_row_is_answered_the_same_whatever_stands_beside_it(model: Path, tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
+    learner, folder = Learner.load(model), tmp_path_factory.mktemp("mixed")
+    wanted = learner.predict_proba(rows)
+    alone = [learner.predict_proba([row])[0] for row in rows]
+    np.testing.assert_allclose(alone, wanted, atol=1e-6)
+    np.testing.assert_allclose([Predictor(learner).row(row)["label.x"].score[0] for row in rows], wanted, atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba([*rows, *rows * 30])[-len(rows) :], wanted, atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba(pd.DataFrame(rows, dtype=object)), wanted, atol=1e-6)
+    pd.DataFrame([{c: written(c, v) for c, v in row.items()} for row in rows]).to_csv(folder / "t.csv", sep=";", index=False)
+    np.testing.assert_allclose(learner.predict_proba(folder / "t.csv"), wanted, atol=1e-6)
+    parquet.write_table(pa.table({c: [v] for c, v in rows[0].items()}), folder / "t.parquet")
+    np.testing.assert_allclose(learner.predict_proba(folder / "t.parquet"), wanted[:1], atol=1e-6)
+
+
+def test_rows_without_cells_are_answered_and_what_cannot_be_read_is_told_a_column(model: Path) -> None:
+    learner = Learner.load(model)
+    empty = learner.predict_proba([{}] * 3)
+    np.testing.assert_allclose(empty, learner.predict_proba([{"price": None}] * 3), atol=1e-6)
+    np.testing.assert_allclose(Predictor(learner).row({})["label.x"].score[0], empty[0], atol=1e-6)
+    out = CliRunner().invoke(app, ["predict", str(model)], input="{}")
+    assert out.exit_code == 0 and json.loads(out.stdout) == {"label.x": learner.predict([{}])[0]}
+    rows = [{"price": "oops" if i > 4 else 1.5, "age": {"k": 1} if i == 3 else 2, "x=1": {"k": "v"}} for i in range(40)]
+    said = [note for note in learner.predictions(rows)[1] if "readable" in note]
+    assert said[0].startswith("expected readable cells; got 40 unreadable in column 'x=1': row 1: a nested object (not a category); row 2")
+    assert "expected a readable cell; got column 'age', row 4: a nested object (not a number); check the cell" in said
+    assert "got 35 unreadable in column 'price': row 6: 'oops' (not a number); row 7: 'oops' (not a number); row 8" in "".join(said)
+    assert len(said) == 3
+
+
+def test_unreadable_cells_of_later_blocks_are_counted_with_the_first(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xmodal.learner.BLOCK", 4)
+    said = [n for n in Learner.load(model).predictions([{"price": "oops"}] * 10)[1] if "readable" in n]
+    assert len(said) == 1 and "10 unreadable in column 'price': row 1: 'oops'" in said[0] and "row 3" in said[0] and "row 4" not in said[0]
+
+
+@pytest.mark.parametrize(("cells", "dtype"), [([False, True], bool), ([3, 1], np.int64), ([0.5, 1.0], float), (["0", "1"], object)])
+def test_classes_come_back_as_the_table_held_them(cells: list[Any], dtype: type, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"x": [row % 2 for row in range(60)], "y": [cells[row % 2] for row in range(60)]})
+    learner = Learner(target="y", kind="classify", training=FAST).fit(rows)
+    learner.save(tmp_path / "model")
+    for one in (learner, Learner.load(tmp_path / "model")):
+        found = one.predict(rows)
+        assert found.dtype == rows["y"].dtype and found.tolist() == rows["y"].tolist()
+        alone = one.predict([{"x": 1}])
+        assert alone.dtype == dtype and alone.tolist() == [cells[1]]
+    names = {"False", "True"} if dtype is bool else {f"{c:g}" if dtype is not object else c for c in cells}
+    assert {*(learner.classes or ())} == names
+
+
 def test_equal_values_of_two_columns_are_apart_and_classes_have_one_name() -> None:
     first, second = [row % 3 for row in range(180)], [row // 3 % 3 for row in range(180)]
     rows = pd.DataFrame({"one": first, "two": second, "y": [int(a == b) for a, b in zip(first, second, strict=True)]})
@@ -138,7 +207,7 @@ def test_equal_values_of_two_columns_are_apart_and_classes_have_one_name() -> No
         assert found["targets"]["y"]["n"] == 179 and any("1 of 180 rows have no label" in w for w in found["warnings"])
         scores.append(found["targets"]["y"]["metrics"]["accuracy"])
     assert scores[0] == scores[1] > 0.9
-    assert {*learner.predict([{"one": 7, "two": 0}, {"one": 0, "two": 7}])} <= {"0", "1"}  # unknown there alone
+    assert {*learner.predict([{"one": 7, "two": 0}, {"one": 0, "two": 7}])} <= {0, 1}  # of the type that the fit had; unknown there alone
 
 
 def test_long_texts_that_are_cut_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

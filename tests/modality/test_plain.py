@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmodal.errors import ConfigError
-from xmodal.job import Job
+from xmodal.job import Job, State
 from xmodal.media import Media
 from xmodal.modality import readings
 from xmodal.table import Reading, Table
@@ -69,6 +69,18 @@ def test_signs_are_one_for_a_column_or_it_is_no_number() -> None:
         assert read(cells * 3)[0].modality == "category", cells
     got = read(["12 %", "5%"] * 3)[0]
     assert [got.cell(c)[1] for c in ("7", 7, "7 %", "7 $", "%")] == [0, 0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "form", ["{}年{}月{}日", "{}年{:02}月{:02}号", "{}년 {}월 {}일", "{}/{}/{}", "{}.{:02}.{:02}", "{}-{:02}-{:02} 00:00"]
+)
+def test_dates_of_east_asia_are_dates(form: str) -> None:
+    days = [datetime.date(2023, 5, 7), datetime.date(1999, 12, 31), datetime.date(2024, 2, 29)]
+    got, values, said = read([form.format(d.year, d.month, d.day) for d in days] * 9)
+    wanted = [datetime.datetime(d.year, d.month, d.day, tzinfo=datetime.UTC).timestamp() for d in days]
+    assert (got.modality, values[:3], said) == ("date", wanted, [])
+    for strange in ("2023年5月", "2023年5-7日", "2023-5月7", "2023年13月1日", "2023/5/7日"):
+        assert got.cell(strange)[1] == State.BROKEN
 
 
 def test_padded_cells_and_slips_make_names_and_slips_are_said() -> None:

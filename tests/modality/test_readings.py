@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -138,6 +139,31 @@ def test_numbers_beside_pictures_of_such_names_stay_numbers(tmp_path: Path) -> N
     assert {n: r.modality for n, r in got.items()} == {"pic": "image", "size": "number"}
     assert any("'size': its numbers are names of files too" in note and "--modality size=image" in note for note in said)
     assert readings(rows, Job(modality={"size": "image"}), Media((tmp_path,)))[0]["size"].modality == "image"
+
+
+RANDOM = np.random.default_rng(0).uniform(0, 100, 60)
+
+
+@pytest.mark.parametrize("name", ["temp (°C)", "price [€]", "No", "row", "x_id", "lab key", "index", "%"])
+def test_fractions_never_name_rows_whatever_their_column_is_called(name: str) -> None:
+    for cells in (RANDOM.tolist(), [f"{x:.4f}" for x in RANDOM], [f"{x:.4f}".replace(".", ",") for x in RANDOM],
+                  [f"<{x:.4f}" if i % 3 else f"{x:.4f}" for i, x in enumerate(RANDOM)]):  # fmt: skip
+        assert name in readings(table(**{name: cells, "more": ["1", "2"] * 30}), Job(), NOWHERE)[0], cells[:3]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("x_id", False), ("row", False), ("#", False), ("size (cm)", True), ("no?", False)])
+def test_whole_numbers_name_rows_where_the_name_says_so(name: str, kept: bool) -> None:
+    for cells in (list(range(60)), [float(i) for i in range(60)], [str(i) for i in range(60)]):
+        assert (name in readings(table(**{name: cells, "more": ["1", "2"] * 30}), Job(), NOWHERE)[0]) == kept
+
+
+def test_nested_objects_are_an_error_that_says_what_to_do() -> None:
+    for cells in ([{"k": 1}, {"k": 2}], [{"k": 1}, {"k": "x"}], [{"k": i} if i % 2 else {"m": [i]} for i in range(4)]):
+        rows = read_table([{"c": cell, "more": i} for i, cell in enumerate(cells * 20)])
+        for job in (Job(use=("c",)), Job(use=("c",), modality={"c": "text"})):
+            with pytest.raises(ConfigError, match=r"got column 'c': nested objects .*json_normalize"):
+                readings(rows, job, NOWHERE)
+        assert "c" not in readings(rows, Job(ignore=("c",), use=("more",)), NOWHERE)[0]
 
 
 def test_inputs() -> None:

@@ -67,7 +67,7 @@ def test_a_workbook_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TableError, match="no sheet 'Tow' but 'One', 'Two'"):
         read_table(two, sheet="Tow")
     monkeypatch.setitem(sys.modules, "python_calamine", None)
-    with pytest.raises(MissingExtra, match=r"Excel workbook.*xmodal\[excel\]"):
+    with pytest.raises(MissingExtra, match=rf"{name} is an Excel workbook.*xmodal\[excel\]"):
         read_table(path)
 
 
@@ -84,12 +84,35 @@ def test_content_goes_before_the_suffix_and_stand_ins_are_named(tmp_path: Path) 
             read_table(tmp_path / "t.csv")
 
 
+def zipped(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, "x")
+    return path
+
+
+def test_what_is_another_kind_of_file_is_called_by_its_name(tmp_path: Path) -> None:
+    wrongs = {
+        "a.csv": (b"SQLite format 3\0", "an SQLite database"), "b.csv": (b"\x89HDF\r\n", "an HDF5 file"),
+        "c.csv": (b"\x80\x04\x95abc", "a pickle"), "d.csv": (b"\x89PNG\r\n\x1a\n", r"a picture \(PNG\)"), "e.csv": (b"%PDF-1.4", "a PDF"),
+        "f.csv": (b"BZh91AY", "a compressed file"), "g.csv": (b"PAR1 then nothing", "a Parquet file; got a damaged one"),
+        "h.parquet": (b"a,b\n1,2\n", "a Parquet file; got text in .*call it .csv"),
+        "i.xlsx": (b"a;b\n1;2\n", "an Excel workbook; got text in .*call it .csv"),
+        "j.arrow": (b"\1\2\0\xff", "an Arrow file; got neither that nor text"), "k.parquet": (b"", "got an empty file"),
+    }  # fmt: skip
+    for name, (content, said) in wrongs.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(TableError, match=said) as error:
+            read_table(tmp_path / name)
+        assert "cells in every row" not in str(error.value)
+    for name in ("l.csv", "m.xlsx"):
+        with pytest.raises(TableError, match=r"a zip archive \(of 'pics/a.png', 'b.csv'\).*unpack it"):
+            read_table(zipped(tmp_path / name, "pics/a.png", "b.csv"))
+
+
 def test_json_lines_and_lists(tmp_path: Path) -> None:
     objects = [{"key": "007", "n": 1, "x": 1.10, "ok": True}, {"key": "008", "n": None, "big": 2**70}]
-    wanted = [
-        {"key": "007", "n": 1, "x": 1.1, "ok": True, "big": None},
-        {"key": "008", "n": None, "x": None, "ok": None, "big": str(2**70)},
-    ]
+    wanted = [{"key": "007", "n": 1, "x": 1.1, "ok": True, "big": None}, {"key": "008", "n": None, "x": None, "ok": None, "big": 2**70}]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, objects)) + "\n\n")
     (tmp_path / "t.json").write_text(json.dumps(objects, indent=1))
     assert read_table(tmp_path / "t.jsonl").data.to_pylist() == read_table(tmp_path / "t.json").data.to_pylist() == wanted

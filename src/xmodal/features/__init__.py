@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xmodal.features.build import Counts, build, build_row
+from xmodal.features.build import Broken, Counts, build, build_row
 from xmodal.features.column import FeatureColumn, Fitted, Spec
 from xmodal.features.store import Store
 
-__all__ = ["Counts", "FeatureColumn", "Fitted", "Spec", "Store", "build", "build_row"]
+__all__ = ["Broken", "Counts", "FeatureColumn", "Fitted", "Spec", "Store", "build", "build_row"]

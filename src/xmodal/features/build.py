@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -13,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import MediaError
+from xmodal.errors import MediaError, UserError
 from xmodal.features.column import FeatureColumn
 from xmodal.features.corrupt import Corruption, corrupted
 from xmodal.features.extractors import Extractor
@@ -23,6 +24,7 @@ from xmodal.job import Input, Json, Key, Progress, State
 from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
+SHOWN = 3  # unreadable cells of a column that are named
 FEW = 32  # new cells that are not worth starting workers for
 SHARD = 512  # cells after which what was extracted is safe on the disk
 ROOM = 256 * 2**20  # bytes of features, after which it is too
@@ -48,7 +50,37 @@ class Counts:
 
     def breaks(self, e: MediaError, column: str, row: int) -> None:
         """Rows count from 1."""
-        self.broken.append(MediaError(e.reason, f"column {column!r}, row {self.first + row + 1}: {e.where}", e.do))
+        self.broken.append(MediaError(e.reason, e.cell, e.do, column, self.first + row + 1))
+
+
+@dataclass
+class Broken:
+    """Cells that could not be used: how many a column, and the first few of them."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    first: list[MediaError] = field(default_factory=list)
+
+    def add(self, broken: Iterable[MediaError]) -> None:
+        """The next of them."""
+        for e in broken:
+            self.count[e.column] += 1
+            if self.count[e.column] <= SHOWN:
+                self.first.append(e)
+
+    def merge(self, later: Broken) -> None:
+        """Those of the rows that follow."""
+        self.count.update(later.count)
+        self.first += later.first
+
+    def notes(self) -> list[str]:
+        """A message a column."""
+        said = []
+        for column, count in self.count.items():
+            first = [e for e in self.first if e.column == column][:SHOWN]
+            cells = "; ".join(f"row {e.row}: {e.cell} ({e.reason})" for e in first)
+            got = f"{count} unreadable in column {column!r}: {cells}{'; …' if count > len(first) else ''}"
+            said.append(str(first[0] if count == 1 else UserError("readable cells", got, first[0].do)))
+        return said
 
 
 def build(
@@ -65,19 +97,23 @@ def build(
         parsed = [readings[name].parse(column) for name, column in held.items()]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
-            for (name, column), (value_B, state_B) in zip(held.items(), parsed, strict=True):
+            for name, (value_B, _) in zip(held, parsed, strict=True):
                 low, high = readings[name].range
                 far = ((x := np.asarray(value_B)) < low).sum() + (x > high).sum() if np.isfinite(low) else 0
                 if far:
                     counts.notes.append(f"column {name!r}: {far} cells lie outside {low} to {high}, where the fit has seen values")
-                for row in np.flatnonzero(state_B == State.BROKEN).tolist():
-                    counts.breaks(MediaError(f"not a {readings[name].modality}", repr(column[row].as_py())), name, row)
         elif item.modality == "text":
             columns[key] = text(*parsed[0])
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media, corruption)
             split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
             columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+        for (name, column), (_, state_B) in zip(held.items(), parsed, strict=True):
+            for row in np.flatnonzero(state_B == State.BROKEN).tolist():
+                cell = column[row].as_py()
+                cell = f"{cell[:60]}…" if isinstance(cell, str) and len(cell) > 60 else cell
+                got = "a nested object" if isinstance(cell, dict) else repr(cell)
+                counts.breaks(MediaError(f"not a {readings[name].modality}", got), name, row)
         if corruption and item.key not in extractors:
             columns[key] = corrupted(columns[key], corruption)
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]

@@ -22,6 +22,7 @@ from xmodal.table.reading import spelled
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order")}  # others: gaps
 ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month")}
+FRACTION = re.compile(r"[<>~]?[+-]?[0-9]*[.,][0-9]+")
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
 
@@ -125,6 +126,8 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
     if name in job.modality:
         kind, options = asked(job.modality[name])
         modality, reason = registered("modalities", MODALITIES, kind), "asked for by --modality"
+        if modality.family != "media" and pa.types.is_struct(column.type):
+            raise nested(column)
         guess = modality.read(column, options) if isinstance(modality, Measure) else None
         if modality.family == "media":  # several files in a cell have a separator
             guess = modality.recognise(column, media)
@@ -135,6 +138,8 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         return guess._replace(reading=read)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
+        if pa.types.is_struct(column.type):
+            raise nested(column)
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
     best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
     measure = next((g for g in guesses if g.reading.modality in SETTABLE), None)
@@ -155,11 +160,23 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         return best
     if {t.lower() for t in texts} <= PARTS:
         return "it holds only train, val, test (use it with --split)"
-    word = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())[-1]
+    word = ["", *re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())][-1]
     codes = best.reading.modality in ("text", "category") and count > 20 and coded(texts) and not near
-    if family(best.reading) != "media" and len(texts) == count and (word in ID_WORDS or codes):
+    if family(best.reading) == "media" or len(texts) < count or not (word in ID_WORDS or codes):
+        return best
+    number = best.reading.modality == "number"
+    broken = (
+        (np.asarray(best.reading.parse(column)[0]) % 1 > 0).any() if number else 2 * sum(map(bool, map(FRACTION.fullmatch, texts))) > count
+    )
+    if not broken:  # no id is a fraction
         return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
     return best
+
+
+def nested(column: pa.ChunkedArray) -> ConfigError:
+    """The error for a column of objects that are no files."""
+    do = "give each key a column of its own (pandas.json_normalize does), or leave it out with --ignore"
+    return ConfigError("values, or files as {bytes, path}", f"nested objects ({column.type})", do)
 
 
 def matching(pattern: str, columns: Collection[str]) -> list[str]:

@@ -16,9 +16,8 @@ import pyarrow as pa
 from xmodal.job import Json
 from xmodal.media import Media
 from xmodal.table import GAPS, Guess, distinct, text_of
-from xmodal.table.reading import DATE, MEASURES, SIGNS, TRUTH
+from xmodal.table.reading import DATE, MEASURES, PADDED, SIGNS, TRUTH
 
-PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 LIKELY = {"number": re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?"), "date": DATE}
 MOSTLY = 0.9  # of the distinct cells: so many values make the others look like slips
 UNITS = re.compile("[%‰€$£¥₩₹]")

@@ -230,7 +230,7 @@ def corruptions(report: Found) -> Html:
     for name in dict.fromkeys(line["input"] for line in lines):
         some = [line for line in lines if line["input"] == name and line["metrics"][metric] is not None]
         kinds = list(dict.fromkeys(line["corruption"] for line in some))
-        drawn = [[(line["severity"], line["metrics"][metric]) for line in some if line["corruption"] == kind] for kind in kinds]
+        drawn = [[(float(line["severity"]), line["metrics"][metric]) for line in some if line["corruption"] == kind] for kind in kinds]
         figures = table(f"{name}, {metric} by severity", head, [d for d in data if d[0] == name])
         if drawn:
             charts.append(

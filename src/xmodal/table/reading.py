@@ -3,18 +3,22 @@
 - A gap: in text, categories and classes only an empty or blank cell; in numbers and dates also the tokens GAPS.
 - A number may have a decimal comma, thousands marks, and one currency or percent sign (12 % is 12), as its column has.
 - A date has its year first, or day and month in the one order of its column; a time without zone is UTC.
-- A category or class is the same with and without spaces around it; true, True, TRUE and 1 are one, as false and 0 are,
-  in columns of nothing else.
+- A cell that is a number (of a frame, of JSON, of a workbook) is that number, whatever marks the column's texts have.
+- A category or class is its canonical text: 1, 1.0 and "1.0" are "1", never "1.0"; True is "True". It is the same with and without
+  spaces around it. In columns of nothing else, true, True, TRUE and 1 are one, as false and 0 are. Where all names at fit are numbers,
+  each written in one way, every way of writing one is it: 1.5 and "1.50".
+- A nested object is no value.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -30,21 +34,61 @@ from xmodal.media import encoded
 GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
 PART = 20_000  # rows whose cells are Python's objects at once: not all of a long column
 VALUES = {"number": pa.float64(), "date": pa.float64(), "category": pa.string(), "text": pa.string()}
+PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
 DATE = re.compile(
-    r"(?:(?P<y>[0-9]{4})(?P<s>[-/.])(?P<m>[0-9]{1,2})(?P=s)(?P<d>[0-9]{1,2})"
+    r"(?:(?P<y>[0-9]{4})(?:(?P<s>[-/.])|[年년] ?)(?P<m>[0-9]{1,2})(?(s)(?P=s)|[月월] ?)(?P<d>[0-9]{1,2})(?(s)|[日号號일])"
     r"|(?P<a>[0-9]{1,2})(?P<t>[-/.])(?P<b>[0-9]{1,2})(?P=t)(?P<year>[0-9]{4}))"
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?(?: ?(?P<noon>[AaPp])[Mm])?"
     r" ?(?P<zone>[Zz]|UTC|(?P<sign>[+-])(?P<zh>[0-9]{2}):?(?P<zm>[0-9]{2})?)?)?"
 )
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
 TRUTH = {"true": 1.0, "false": 0.0}
+TYPED = (bool, int, float, dict)
 CELLS = (str, bytes, int, float, Decimal, np.generic, os.PathLike, datetime.date, datetime.time, datetime.timedelta, list, tuple, dict)
 
 
+class MixedCell(pa.ExtensionScalar):  # type: ignore[misc]
+    """One cell of a mixed column."""
+
+    def as_py(self, *, maps_as_pydicts: str | None = None) -> Any:
+        """Text, a truth value, a number or a nested object."""
+        return None if self.value is None else json.loads(self.value.as_py())
+
+
+class Mixed(pa.ExtensionType):  # type: ignore[misc]
+    """Texts beside numbers and other typed cells, each as JSON: none changes for what stands beside it."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.string(), "xmodal.mixed")
+
+    @classmethod
+    def of(cls, cells: Sequence[Any]) -> pa.Array:
+        """Of checked cells; dates become text, which is read as the same date."""
+        words = (None if c is None else json.dumps(plain(c), default=text_of, skipkeys=True) for c in cells)
+        return pa.ExtensionArray.from_storage(cls(), pa.array(words, pa.string()))
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> Mixed:
+        return cls()
+
+    def __arrow_ext_scalar_class__(self) -> type[MixedCell]:
+        return MixedCell
+
+
+def plain(cell: Any) -> Any:
+    """One checked cell as JSON has it."""
+    if isinstance(cell, Decimal):
+        return int(cell) if cell.is_finite() and cell % 1 == 0 else float(cell)
+    return cell if isinstance(cell, (str, *TYPED)) else text_of(cell)
+
+
 def checked(cell: Any, column: str, media: bool = True) -> Any:
-    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT; pictures in memory (`media`) as bytes. Raises TableError
-    for other objects."""
+    """The cell as a table would hold it: None for NaN and for pandas' NA and NaT; numpy's scalars as Python's; pictures in memory
+    (`media`) and buffers as bytes. Raises TableError for other objects."""
     if cell is None or type(cell).__name__ == "NAType":
         return None
     try:
@@ -56,7 +100,7 @@ def checked(cell: Any, column: str, media: bool = True) -> Any:
         raise TableError("text, bytes, a path, a number, a date or None", f"{type(cell).__name__} in column {column!r}", do)
     if isinstance(cell, np.datetime64):
         return cell.astype("M8[us]").item()
-    return None if cell != cell else cell
+    return None if cell != cell else cell.item() if isinstance(cell, np.generic) else cell
 
 
 def text_of(cell: Any) -> str | None:
@@ -65,6 +109,7 @@ def text_of(cell: Any) -> str | None:
         return None
     if isinstance(cell, os.PathLike):
         return str(cell)
+    cell = plain(cell) if isinstance(cell, Decimal) else cell
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         cell = int(cell)
     text = cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else str(cell)
@@ -87,6 +132,9 @@ def encoded_once(values: pa.ChunkedArray) -> tuple[pa.Array | pa.ChunkedArray, n
     """The same in Arrow, without None. Lists and other cells of rare types all count as distinct."""
     if pa.types.is_timestamp(values.type):  # Python has no nanoseconds
         values = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    if isinstance(values.type, Mixed):
+        words, row = encoded_once(values.cast(pa.string()))
+        return pa.ExtensionArray.from_storage(values.type, words), row
     try:
         coded = values.combine_chunks().dictionary_encode()
     except pa.ArrowNotImplementedError:
@@ -161,7 +209,13 @@ def spelled(count: Mapping[str, int], keep: bool = False) -> dict[str, Json]:
         yes, no = (truth.get(word, truth.get(digit)) for word, digit in (("true", "1"), ("false", "0")))
         forms = {"true": yes, "True": yes, "TRUE": yes, "1": yes, "false": no, "False": no, "FALSE": no, "0": no}
         out |= {form: name for form, name in forms.items() if name is not None}
-    return out
+    numbers = {number: name for t, name in names.items() if (number := as_number(t))}
+    return {**numbers, **out} if len(numbers) == len(names) else out
+
+
+def as_number(text: str) -> str | None:
+    """The canonical text of the number that a name is; None if it is none, or padded."""
+    return text_of(float(text)) if PLAIN.fullmatch(text) and not PADDED.fullmatch(text) else None
 
 
 def spaced(count: Mapping[str, int]) -> list[str]:
@@ -198,6 +252,8 @@ class Reading:
         cell, measure = checked(cell, self.column, self.modality not in VALUES), MEASURES.get(self.modality)
         text = cell.strip() if isinstance(cell, str) else cell
         if measure is None and self.modality in VALUES:
+            if isinstance(cell, dict):
+                return None, State.BROKEN
             cell = text_of(text if self.modality == "category" else cell)
             text = cell and cell.strip()
         gaps: Any = self.options.get("gaps", GAPS if measure else ())
@@ -205,7 +261,7 @@ class Reading:
             return np.nan if measure else None, State.MISSING
         if measure is None:
             known: Any = self.options.get("spelled") or {}
-            return known.get(cell, cell) if known else cell, State.PRESENT
+            return (known.get(cell) or known.get(as_number(cell)) or cell) if known else cell, State.PRESENT
         try:
             value = measure(text, self.options)
         except (TypeError, ValueError, OverflowError):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import json
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MissingExtra, TableError, unknown
-from xmodal.media import STAND_INS
+from xmodal.media import STAND_INS, kind_of
 from xmodal.table.delimited import read_delimited
-from xmodal.table.reading import checked, text_of
+from xmodal.table.reading import TYPED, Mixed, checked, plain, text_of
 
 KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), "text"), ".parquet": "parquet", **dict.fromkeys((".arrow", ".feather"), "arrow"),
@@ -24,8 +28,18 @@ KINDS = {
 }  # fmt: skip
 STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"PK\x03\x04": "excel", b"\xd0\xcf\x11\xe0": "excel"}
 LITTER = re.compile(r"\..*|thumbs\.db|desktop\.ini", re.IGNORECASE)  # what systems leave in folders
+KIND = ((bool, np.bool_), (int, float, Decimal, np.number), str, (bytes, bytearray, memoryview), (list, tuple, np.ndarray))
 BOX = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
-REFUSED = {**STAND_INS, b"\x1f\x8b": ("a compressed file", "unpack it"), b"%pdf": ("a PDF file", "export the table as CSV")}
+COMPRESSED = (b"\x1f\x8b", b"bzh", b"\xfd7zxz", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"rar!")
+OTHERS = {
+    b"sqlite format 3": "an SQLite database", b"\x89hdf": "an HDF5 file", b"\x93numpy": "a NumPy file", b"orc": "an ORC file",
+    b"obj\1": "an Avro file", b"\x80\4\x95": "a pickle", b"\x80\5\x95": "a pickle", b"%pdf": "a PDF file",
+}  # fmt: skip
+REFUSED = {
+    **STAND_INS, **dict.fromkeys(COMPRESSED, ("a compressed file", "unpack it")),
+    **{mark: (what, "export the table as CSV or Parquet") for mark, what in OTHERS.items()},
+}  # fmt: skip
+NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file", "excel": "an Excel workbook"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,7 @@ class Table:
 
     def part(self, start: int, rows: int) -> Table:
         """Some of the rows, which keep their numbers in messages."""
+        rows = min(rows, self.data.num_rows - start)  # Arrow doesn't look where there are no columns
         return replace(self, data=self.data.slice(start, rows), first=self.first + start)
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -95,29 +110,54 @@ def of_rows(rows: list[Any]) -> pa.Table:
     if wrong:
         raise TableError("rows that are dicts of their cells", f"{type(rows[wrong - 1]).__name__} as row {wrong}", "name the columns")
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct([])))])
     return pa.table([array([row.get(name) for row in rows], str(name)) for name in names], names=list(map(str, names)))
 
 
 def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
-    """The values of one column; a mixture of types becomes text, or if it holds bytes or lists `{bytes, path}`, a list of them a row
-    if any is a list. Pictures in memory become bytes. Raises TableError for other objects."""
+    """The values of one column; a mixture of types keeps each cell's, or if it holds bytes or lists becomes `{bytes, path}`, a list of
+    them a row if any is a list. Pictures in memory become bytes. Raises TableError for other objects."""
     if str(getattr(values, "dtype", "")).startswith(("period", "interval")):  # pandas' own kinds
         return pa.array([None if v != v else str(v) for v in values], pa.string())
-    with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        made = pa.array(values, from_pandas=True)
-        inner = made.type.value_type if pa.types.is_list(made.type) else made.type
-        flat = (one for v in values for one in (v if isinstance(v, list) else [v]))
-        if not (pa.types.is_binary(inner) and any(isinstance(one, str) for one in flat)):  # Arrow takes text for bytes there
-            return made
+    values = values if hasattr(values, "__len__") else list(values)
+    if str(getattr(values, "dtype", "object")) != "object" or alike(values) or alike(values := [checked(v, name) for v in values]):
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            made = pa.array(values, from_pandas=True)
+            inner = made.type.value_type if pa.types.is_list(made.type) else made.type
+            flat = (one for v in values for one in (v if isinstance(v, list) else [v]))
+            if not (pa.types.is_binary(inner) and any(isinstance(one, str) for one in flat)):  # Arrow takes text for bytes there
+                return made
     cells = [checked(v, name) for v in values]
-    if not any(isinstance(c, (bytes, list)) or (isinstance(c, dict) and c.keys() <= {"bytes", "path"}) for c in cells):
-        return pa.array([text_of(c) for c in cells], pa.string())
+    if all(c is None or (isinstance(c, dict) and not boxes(c)) for c in cells):  # of keys whose types differ
+        return pa.array([None if c is None else {"object": str(c)} for c in cells])
+    if not any(isinstance(c, (bytes, list)) or boxes(c) for c in cells):
+        texts = not any(isinstance(c, (*TYPED, Decimal)) for c in cells)
+        return pa.array([None if c is None else plain(c) for c in cells], pa.string()) if texts else Mixed.of(cells)
     if all(c is None or isinstance(c, bytes) for c in cells):
         return pa.array(cells)
-    boxes = [[boxed(one) for one in (c if isinstance(c, list) else [c])] if c is not None else None for c in cells]
+    held = [[boxed(one) for one in (c if isinstance(c, list) else [c])] if c is not None else None for c in cells]
     if any(isinstance(c, list) for c in cells):
-        return pa.array(boxes, pa.list_(BOX))
-    return pa.array([box[0] if box else None for box in boxes], BOX)
+        return pa.array(held, pa.list_(BOX))
+    return pa.array([box[0] if box else None for box in held], BOX)
+
+
+def alike(values: Iterable[Any]) -> bool:
+    """Whether all are of one kind. Of several, Arrow would change some: a date beside a number, a truth value, a time or a zone."""
+    types = set(map(type, values)) - {type(None)}
+    return (len(types) < 2 and datetime.datetime not in types) or len({kind(v) for v in values if v is not None}) < 2
+
+
+def kind(cell: Any) -> str:
+    """Of which Arrow holds several without a change."""
+    if isinstance(cell, datetime.datetime):
+        return f"time {cell.tzinfo}"
+    return next((str(kind) for kind in KIND if isinstance(cell, kind)), type(cell).__name__)
+
+
+def boxes(cell: Any) -> bool:
+    """Whether it is a file as Hugging Face's data sets hold it."""
+    return isinstance(cell, dict) and bool(cell) and cell.keys() <= {"bytes", "path"}
 
 
 def boxed(cell: Any) -> dict[str, Any]:
@@ -138,10 +178,7 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
     try:
         with path.open("rb") as file:
             start = file.read(64)
-        refused = next((what for mark, what in REFUSED.items() if start.lstrip().lower().startswith(mark)), None)
-        if refused:
-            raise TableError("a table", f"{refused[0]} in {path}", refused[1])
-        kind = next((k for mark, k in STARTS.items() if start.startswith(mark)), kind)
+        kind = told(path, start, kind)
         if kind == "text":
             data, notes = read_delimited(path, path.read_bytes(), encoding)
         elif kind == "json":
@@ -153,8 +190,29 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
 
             data = parquet.ParquetFile(path).read() if kind == "parquet" else feather.read_table(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as e:
-        raise TableError(f"a readable {path.suffix} file (as many cells in every row)", f"{e} in {path}", "mend the file") from e
+        expected = NAMES.get(kind) or f"a readable {path.suffix} file (as many cells in every row)"
+        raise TableError(expected, f"a damaged one: {e} in {path}" if kind in NAMES else f"{e} in {path}", "mend the file") from e
     return Table(data, source, tuple(notes))
+
+
+def told(path: Path, start: bytes, kind: str) -> str:
+    """The kind that the first bytes say, else that of the suffix. Raises TableError for what holds no table, or another kind."""
+    refused = next((what for mark, what in REFUSED.items() if start.lstrip().lower().startswith(mark)), None)
+    if not refused and (picture := kind_of(start)):
+        refused = f"a picture ({picture})", "give the table that names it, or a folder of pictures"
+    if start.startswith(b"PK") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if not {"xl", "content.xml"} & {name.split("/")[0] for name in names}:
+            refused = f"a zip archive (of {', '.join(map(repr, names[:3]))})", "unpack it, and give the table in it"
+    if refused:
+        raise TableError("a table", f"{refused[0]} in {path}", refused[1])
+    found = next((k for mark, k in STARTS.items() if start.startswith(mark)), None)
+    if found is None and kind in NAMES:
+        text = start and b"\0" not in start and start.isascii()
+        what = "text" if text else "neither that nor text" if start else "an empty file"
+        raise TableError(NAMES[kind], f"{what} in {path}", "call it .csv or .jsonl" if text else "give another file")
+    return found or kind
 
 
 def read_json(path: Path) -> pa.Table:
@@ -175,7 +233,7 @@ def read_workbook(path: Path, sheet: str | None) -> pa.Table:
     try:
         import python_calamine as calamine
     except ModuleNotFoundError as e:
-        raise MissingExtra("python-calamine (this is an Excel workbook; or save the sheet as CSV)", "excel") from e
+        raise MissingExtra(f"python-calamine ({path.name} is an Excel workbook; or save the sheet as CSV)", "excel") from e
     try:
         book = calamine.CalamineWorkbook.from_path(str(path))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in ([sheet] if sheet in book.sheet_names else book.sheet_names)}
