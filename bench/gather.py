@@ -46,12 +46,10 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         store, spec = Store(Path(folder)), Spec("bench", 1, "none", "{}")
         digest = np.sort(np.array([f"{i:032x}" for i in range(ROWS)], "S32"))
-        store.add(spec, digest, {"x": dense})
-        column = FeatureColumn(store.read(spec, digest, {"x": dense[:0]}), {}, row_BK, state_B)
-        np.save(Path(folder) / "values.npy", values)
-        np.save(Path(folder) / "offsets.npy", offsets)
-        mapped = tuple(np.load(Path(folder) / f"{n}.npy", mmap_mode="r") for n in ("values", "offsets"))
-        ragged = FeatureColumn({}, {"x": mapped}, row_BK, state_B)
+        store.add(spec, digest, {"x": dense}, {"y": (values, offsets)})
+        pack = store.read(spec, digest, {"x": dense[:0], "y": values[:0]}, frozenset({"y"}))
+        column = FeatureColumn(dict(pack.dense), {}, row_BK, state_B)
+        ragged = FeatureColumn({}, dict(pack.ragged), row_BK, state_B)
         of_dense, dense_ms = ratio(column.take, lambda rows: dense[rows])
         of_ragged, ragged_ms = ratio(ragged.take, lambda rows: numpy_ragged(values, offsets, rows))
     protocol = f"{ROWS:,} rows, batches of {BATCH}, median CPU over 2 passes after a first"

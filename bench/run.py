@@ -29,6 +29,7 @@ BENCHES = (
     "mutations",
     "conformal",
     "kills",
+    "extract",
 )
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
 
