@@ -17,9 +17,10 @@ from xmodal.answer import Member
 from xmodal.errors import TableError, TargetError
 from xmodal.experts.base import Expert, Preparer
 from xmodal.experts.data import MOST
-from xmodal.experts.deep import choose, encoder_class, left_out, say_unread
+from xmodal.experts.deep import left_out, say_unread
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.experts.linear import cells
+from xmodal.experts.networks import choose, encoder_class
 from xmodal.job import Job, Json, Key, Progress, Recipes, Rows, State, Training, registered
 from xmodal.learner import Learner, Ready
 from xmodal.modality import MODALITIES, MediaModality

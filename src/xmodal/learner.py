@@ -133,7 +133,8 @@ class Learner:
             **measured,
             "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
             "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
-            "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
+            "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused", "inferred")},
+            "pretrained": outcome.added,
             "skipped": list(ready.skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip

@@ -25,6 +25,7 @@ import torch
 
 from xmodal import splits
 from xmodal.batch import Examples, View
+from xmodal.encoders.pretrained import resolved
 from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, FeatureColumn, Store, build
@@ -89,6 +90,7 @@ def open_new(source: Any, job: Job) -> Opened:
     media = media_of(job, table.source)
     readings, said = read_columns(table, job, media)
     inputs = dict(sorted(group_inputs(readings, job).items()))
+    inputs = {k: replace(i, encoder=i.encoder and resolved(i.encoder, job.download)) for k, i in inputs.items()}
     if not inputs:
         raise TableError("at least one input column", f"none in {table.source}", "check --use and --ignore")
     return Opened(table, media, readings, target, inputs, notes + said)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from xmodal.errors import MediaError
 from xmodal.features.column import FeatureColumn
-from xmodal.features.extractors import Extractor
+from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
 from xmodal.job import Input, Json, Key, Progress, State
@@ -23,6 +24,7 @@ from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
 FEW = 32  # new cells that are not worth starting workers for
+BATCH = 64  # cells that a frozen network is given at once, while the next are decoded
 SHARD = 512  # cells after which what was extracted is safe on the disk
 ROOM = 256 * 2**20  # bytes of features, after which it is too
 BLAKE = partial(hashlib.blake2b, digest_size=16)
@@ -40,6 +42,7 @@ class Counts:
     decoded: int = 0
     extracted: int = 0
     reused: int = 0
+    inferred: int = 0  # cells that a frozen network was run on
     broken: list[MediaError] = field(default_factory=list)
     first: int = 0  # what rows are counted from
     notes: list[str] = field(default_factory=list)  # names read under another spelling; values beyond those of the fit
@@ -72,6 +75,9 @@ def build(
                     counts.breaks(MediaError(f"not a {readings[name].modality}", repr(column[row].as_py())), name, row)
         elif item.modality == "text":
             columns[key] = text(*parsed[0])
+            for e in extractors.get(key, ()):
+                assert isinstance(e, Frozen)
+                columns[key] = text_features(columns[key], e, store or Store(), counts, partial(progress, f"features of {item.name}"))
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
             split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
@@ -110,6 +116,29 @@ def text(values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
     _, offsets, content = words.buffers()
     at_U = np.frombuffer(offsets, np.int64)[: len(words) + 1] if len(words) else np.zeros(1, np.int64)
     return FeatureColumn({}, {"text": (np.frombuffer(content or b"", np.uint8), at_U)}, row_B[:, None], state_B)
+
+
+def text_features(
+    column: FeatureColumn, extractor: Frozen, store: Store, counts: Counts, progress: Callable[[int, int], None]
+) -> FeatureColumn:
+    """The column with what a frozen network makes of its texts, by the bytes of each; texts of about the same length together."""
+    content, offsets = column.ragged["text"]
+    text_U = [content[a:b] for a, b in pairwise(offsets)]
+    digest_U = np.array([BLAKE(t.tobytes()).hexdigest() for t in text_U], DIGEST)
+    order = np.argsort(np.diff(offsets), kind="stable")[::-1]
+    new = order[~store.has(extractor.spec, digest_U)[order]]
+    counts.reused += len(text_U) - len(new)
+    for start in range(0, len(new), SHARD):
+        shard = new[start : start + SHARD]
+        store.add(extractor.spec, digest_U[shard], *together(extractor, extractor.many([{"text": text_U[u]} for u in shard])))
+        counts.inferred += len(shard)
+        progress(min(start + SHARD, len(new)), len(new))
+    if len(new):
+        store.merge(extractor.spec)
+    sorted_U = np.unique(digest_U)
+    pack = store.read(extractor.spec, sorted_U, extractor.empty)
+    at_U = np.searchsorted(sorted_U, digest_U)
+    return replace(column, dense={**column.dense, **{n: np.asarray(a)[at_U] for n, a in pack.dense.items()}})
 
 
 def separator_of(reading: Reading) -> str | None:
@@ -175,18 +204,33 @@ def digest_of(cell: Cell, media: Media) -> str:
 def extract(
     extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
 ) -> dict[int, MediaError]:
-    """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none."""
-    errors, made, size = dict[int, MediaError](), dict[str, Features](), 0
-    few = contextlib.nullcontext(partial(map, lambda request: attempt(extraction.one, *request)))
+    """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none. Networks read
+    what workers make for them, which isn't stored."""
+    errors, made, waits, size = dict[int, MediaError](), dict[str, Features](), list[str](), 0
+    frozen = [e for e in extraction.extractors if isinstance(e, Frozen)]
+    own = {e.spec.digest: e for e in (*extraction.extractors, *(e.source for e in frozen)) if e and e.runs == "worker"}
+    working = replace(extraction, extractors=tuple(own.values()))
+    few = contextlib.nullcontext(partial(map, lambda request: attempt(working.one, *request)))
+
+    def infer() -> None:
+        for e in frozen if waits else ():
+            for cell, features in zip(waits, e.many([made[cell] for cell in waits]), strict=True):
+                made[cell] |= features
+            counts.inferred += len(waits)
+        gone = {name for e in frozen if e.source and e.source not in extraction.extractors for name in e.source.empty}
+        for cell in waits:
+            made[cell] = {name: array for name, array in made[cell].items() if name not in gone}
+        waits.clear()
 
     def keep() -> None:
+        infer()
         for e in extraction.extractors if made else ():
             store.add(e.spec, np.array(list(made), DIGEST), *together(e, list(made.values())))
         counts.decoded += len(made)
         counts.extracted += len(made) * len(extraction.extractors)
         made.clear()
 
-    with few if len(new) <= FEW else pool(extraction) as answers:
+    with few if len(new) <= FEW else pool(working) as answers:
         for start in range(0, len(new), SHARD):
             shard = list(new)[start : start + SHARD]
             try:
@@ -195,7 +239,10 @@ def extract(
                         errors[c] = reply
                     else:
                         made[new[c][1]] = reply
+                        waits.append(new[c][1])
                         size += sum(array.nbytes for array in reply.values())
+                    if len(waits) >= BATCH:
+                        infer()
                     if size > ROOM:
                         keep()
                         size = 0
@@ -227,7 +274,11 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
             content = (value or "").encode(errors="replace")
             ragged = {"text": (np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)]))}
             at = np.array([[0 if state == State.PRESENT else -1]])
-            columns[key] = FeatureColumn({}, ragged, at, np.array([state], np.int8))
+            dense: dict[str, np.ndarray] = {}
+            for e in extractors.get(key, ()):
+                assert isinstance(e, Frozen)
+                dense |= together(e, e.many([{"text": ragged["text"][0]}] if content else []))[0]
+            columns[key] = FeatureColumn(dense, ragged, at, np.array([state], np.int8))
             continue
         split = media_modality(item.modality).files
         files = attempt(split, value, media, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
@@ -236,8 +287,7 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
         good = [m for m in made if not isinstance(m, MediaError)]
         if state == State.PRESENT and not good:
             state = State.BROKEN if made else State.MISSING
-        dense: dict[str, np.ndarray] = {}
-        ragged = {}
+        dense, ragged = {}, {}
         for e in extractors[key]:
             some = together(e, good)
             dense, ragged = dense | some[0], ragged | some[1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from xmodal.features.extractors.base import Extractor
+from xmodal.features.extractors.base import Extractor, Frozen
 from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.pixels import Pixels
+from xmodal.features.extractors.scaled import Scaled
 
-EXTRACTORS: dict[str, type[Extractor]] = {"descriptor": Descriptor, "pixels": Pixels}
+EXTRACTORS: dict[str, type[Extractor]] = {"descriptor": Descriptor, "pixels": Pixels, "scaled": Scaled}
 # What classic experts and the descriptor encoder read of each modality: dense features, each a block of its own.
 CLASSIC: dict[str, Extractor] = {"image": Descriptor()}
 
-__all__ = ["CLASSIC", "EXTRACTORS", "Extractor"]
+__all__ = ["CLASSIC", "EXTRACTORS", "Extractor", "Frozen"]
