@@ -46,7 +46,7 @@ class Published:
     def normal(self, pixels: Tensor) -> Float[Tensor, "U 3 H W"]:
         """uint8 or float [U, H, W, 3], 0 to 255."""
         x_UHW3 = pixels.float() * self.factor
-        return ((x_UHW3 - torch.tensor(self.mean)) / torch.tensor(self.deviation)).permute(0, 3, 1, 2)
+        return ((x_UHW3 - torch.tensor(self.mean)) / torch.tensor(self.deviation)).permute(0, 3, 1, 2)  # convolutions like it so
 
 
 def published(checkpoint: Checkpoint) -> Published:
