@@ -138,7 +138,7 @@ def show(header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
 
 def show_scores(found: Mapping[str, Any]) -> None:
     """Every metric of each target, and the verdict: each input alone, all together, and whether mixing paid; whichever is there."""
-    from xmodal.report import compared, ranged, scored
+    from xmodal.report import brought, compared, ranged, scored
 
     warn(found["warnings"])
     for title, lines in scored(found):
@@ -148,6 +148,8 @@ def show_scores(found: Mapping[str, Any]) -> None:
         ends = [s for s in found["subsets"] if len(s["inputs"]) in (1, max(sizes))]
         show(*compared(ends, verdict["metric"]))
         over = f" over {verdict['best_single']} alone, {verdict['rows']} rows" if verdict["gain"] is not None else ""
+        for line in brought(found):
+            typer.echo(line)
         typer.echo(f"Verdict: {verdict['outcome']}: {ranged(verdict['gain'], verdict['ci95'], '+')}{over}")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from xmodal.answer import Answer, Member, present, to_bits
 from xmodal.encoders import ENCODERS
 from xmodal.encoders.base import Encoder
+from xmodal.encoders.pretrained import called
 from xmodal.errors import ConfigError
 from xmodal.experts import EXPERTS
 from xmodal.experts.base import Expert
@@ -97,7 +98,7 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
         if one.modality == "table":
             add(f"{one.name}.boosted", "boosted", {key: one})
         if is_raw(one) and (one.encoder is None or choose(one, "raw") == one.encoder):
-            add(f"{one.name}.{choose(one, 'raw')}", "deep", {key: one}, "raw")
+            add(f"{one.name}.{called(choose(one, 'raw'))}", "deep", {key: one}, "raw")
     if len(inputs) > 1:
         for kind in ("linear", "boosted", "forest"):
             if len(classic) > 1 and (kind != "boosted" or task.width <= CLASSES):
@@ -153,10 +154,13 @@ def readers_of(expert: Expert) -> dict[Key, list[type[Descriptor] | type[Encoder
 
 
 def checkpoints(some: Iterable[Member]) -> list[Checkpoint]:
-    """The pretrained networks that these experts read, each once."""
-    readers = [r for one in some for each in readers_of(one.expert).values() for r in each]
-    found = [c for r in readers if (c := getattr(r, "checkpoint", None)) is not None]
-    return list({c.weights: c for c in found}.values())
+    """The pretrained networks that these experts read, each once; without the weights where those that learnt hold their own."""
+    found: dict[str, Checkpoint] = {}
+    for reader in (r for one in some for each in readers_of(one.expert).values() for r in each):
+        if (c := getattr(reader, "checkpoint", None)) is not None:
+            c = c.plain if getattr(reader, "mode", "") == "full" else c
+            found[c.weights] = c
+    return list(found.values())
 
 
 def views_of(inputs: int, seed: int) -> list[int]:

@@ -37,7 +37,7 @@ def test_equal_to_the_published_processor(tmp_path: Path, name: str) -> None:
     mine = published(of_files("here", {"preprocessor_config.json": (tmp_path / "preprocessor_config.json").read_bytes()}))
     for picture in PICTURES:
         wanted = kind(**settings)(Image.fromarray(picture), return_tensors="pt")["pixel_values"][0]
-        made = mine.normal(torch.from_numpy(mine.scaled().resized(picture))[None])[0]
+        made = mine.normal(torch.tensor(mine.scaled().resized(picture))[None])[0]
         assert made.shape == wanted.shape
         assert torch.allclose(made, wanted.float(), atol=1e-5), (made - wanted).abs().max()
 

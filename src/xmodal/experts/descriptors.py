@@ -175,7 +175,10 @@ def with_frozen(classic: type[Descriptor]) -> type[Descriptor]:
         def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
             parts = {"classic": classic.fit(train, settings, seed), "frozen": FrozenDescriptor.fit(train, settings, seed)}
             width = cast(int, parts["classic"].config.get("width", 0))
-            return Fitted.merge(parts, {"width": width + parts["frozen"].arrays["components"].shape[1]} if width else {})
+            found = Fitted.beside(parts)
+            return (
+                replace(found, config=found.config | {"width": width + parts["frozen"].arrays["components"].shape[1]}) if width else found
+            )
 
         @staticmethod
         def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:

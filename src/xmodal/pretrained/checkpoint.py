@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from xmodal.errors import ConfigError, MissingExtra
+from xmodal.errors import ArtefactError, ConfigError, MissingExtra
 
 PLAIN = (
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json",
@@ -23,6 +23,7 @@ PLAIN = (
 )  # fmt: skip
 WEIGHTS = r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+BARE = "-bare"
 READS = {"input_ids": "text", "pixel_values": "image", "input_values": "audio"}  # the main input of a network -> a modality
 
 
@@ -87,15 +88,24 @@ class Checkpoint:
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+        if not any(file.endswith(".safetensors") for file in self.files):
+            return part(self.kind(self.config), modality if len(self.modalities) > 1 else "")
         state = {n: t for file, content in self.files.items() if file.endswith(".safetensors") for n, t in load(content).items()}
         model, told = self.kind.from_pretrained(
             None, config=self.config, state_dict=state, output_loading_info=True, attn_implementation="sdpa" if self.sdpa else None
         )
+        # a pooler is often not trained with the rest
         wrong = [*(n for n in told["missing_keys"] if not n.startswith("pooler.")), *told["mismatched_keys"]]
         if wrong:
             got = f"{len(wrong)} that are not there or of another shape, such as {min(map(str, wrong))!r}, in {self.source}"
             raise ConfigError("weights that fit the network's config.json", got, "fetch the network again")
-        return part(model, modality) if len(self.modalities) > 1 else part(model, "")
+        return part(model, modality if len(self.modalities) > 1 else "")
+
+    @property
+    def plain(self) -> Checkpoint:
+        """The same without the weights, for a network that holds its own: under a name of its own."""
+        files = {name: content for name, content in self.files.items() if name in PLAIN}
+        return Checkpoint(self.source, files, self.weights.removesuffix(BARE) + BARE)
 
     @property
     def sdpa(self) -> bool:
@@ -104,9 +114,13 @@ class Checkpoint:
 
 
 def part(model: Any, modality: str) -> nn.Module:
-    """A tower and its projection into the common space; of one that reads a modality alone, its encoder."""
+    """A tower and its projection into the common space; of one that reads a modality alone, its encoder without a pooler that has weights,
+    which in many checkpoints are random."""
     if not modality:
-        return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model  # type: ignore[no-any-return]
+        model = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
+        if any(name.startswith("pooler.") for name, _ in model.named_parameters()):
+            model.pooler = None
+        return model  # type: ignore[no-any-return]
     side, projection = {"text": ("text_model", "text_projection"), "image": ("vision_model", "visual_projection")}[modality]
     return Tower(getattr(model, side), getattr(model, projection, None) or nn.Identity())
 
@@ -163,6 +177,20 @@ def of_files(source: str, files: Mapping[str, bytes]) -> Checkpoint:
     for name, content in sorted(files.items()):
         h.update(f"{name}\0{len(content)}\0".encode() + content)
     return Checkpoint(source, files, h.hexdigest())
+
+
+def held(weights: str) -> Checkpoint:
+    """The one of this hash, be it without its weights."""
+    return KNOWN.get(weights) or KNOWN[weights + BARE]
+
+
+def restore(folder: Path) -> None:
+    """A network that an artefact brings. Its name must be its hash, as it stands for these bytes everywhere; of one without weights it
+    tells which it was. Raises ArtefactError."""
+    if folder.name.endswith(BARE):
+        keep(Checkpoint(str(folder), {n: (folder / n).read_bytes() for n in PLAIN if (folder / n).is_file()}, folder.name))
+    elif (found := keep(read(folder))).weights != folder.name:
+        raise ArtefactError(f"the network {folder.name}", f"another, {found.weights}", "trust no such model: fit it again")
 
 
 def located(source: str, download: bool = False) -> Path:

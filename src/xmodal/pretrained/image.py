@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from xmodal.errors import ConfigError
 from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.extractors.scaled import Scaled
-from xmodal.pretrained.checkpoint import KNOWN, Checkpoint, network
+from xmodal.pretrained.checkpoint import Checkpoint, held, network
 
 MARGIN = 8 / 7  # of what is scaled to what is read, where a picture is seen in ten views (Krizhevsky et al. 2012)
 VIEWS = (1, 2, 10)  # as it is; and mirrored; the corners and the middle, and mirrored
@@ -46,7 +46,8 @@ class Published:
     def normal(self, pixels: Tensor) -> Float[Tensor, "U 3 H W"]:
         """uint8 or float [U, H, W, 3], 0 to 255."""
         x_UHW3 = pixels.float() * self.factor
-        return ((x_UHW3 - torch.tensor(self.mean)) / torch.tensor(self.deviation)).permute(0, 3, 1, 2)  # convolutions like it so
+        mean, deviation = (torch.tensor(v, device=pixels.device) for v in (self.mean, self.deviation))
+        return ((x_UHW3 - mean) / deviation).permute(0, 3, 1, 2)  # convolutions like it so
 
 
 def published(checkpoint: Checkpoint) -> Published:
@@ -80,18 +81,16 @@ def published(checkpoint: Checkpoint) -> Published:
 
 
 def pooled(model: nn.Module, pixels: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "U D"]:
-    """One vector a picture: of a tower its projection, else the class token, else the network's own pooling where it has no weights
-    (of many checkpoints those are random), else the mean."""
+    """One vector a picture: of a tower its projection, else the class token, else the network's own pooling, else the mean."""
     output = model(pixel_values=pixels)
     x: Any = output.last_hidden_state
     own: Any = getattr(output, "pooler_output", None)
-    trained = any("pooler" in name for name, _ in model.named_parameters())
     tower = type(model).__name__ in ("Tower", "CLIPVisionModel", "SiglipVisionModel")
     if tower or (x.ndim == 4 and own is not None):
         return own.flatten(1)  # type: ignore[no-any-return]
     if any("cls_token" in name for name, _ in model.named_parameters()):
         return x[:, 0]  # type: ignore[no-any-return]
-    if own is not None and not trained:
+    if own is not None:
         return own.flatten(1)  # type: ignore[no-any-return]
     return x.flatten(2).mean(2) if x.ndim == 4 else x.mean(1)  # type: ignore[no-any-return]
 
@@ -149,11 +148,11 @@ class PretrainedPictures(FrozenPictures):
 
     @property
     def length(self) -> int:
-        return KNOWN[self.network].length("image")
+        return held(self.network).length("image")
 
     @property
     def published(self) -> Published:
-        return published(KNOWN[self.network])
+        return published(held(self.network))
 
     def vectors(self, pixels: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "U D"]:
         return pooled(network(self.network, "image"), pixels)

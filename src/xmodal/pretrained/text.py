@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +18,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from xmodal.errors import ConfigError
+from xmodal.features.column import FeatureColumn
 from xmodal.features.extractors import Frozen
-from xmodal.pretrained.checkpoint import KNOWN, Checkpoint, network
+from xmodal.pretrained.checkpoint import Checkpoint, held, network
 
 LONGEST = 256  # tokens of a window: attention to more costs more than it brings
 WINDOWS = 8  # of a text that are read
@@ -50,7 +52,7 @@ def window_length(checkpoint: Checkpoint) -> int:
 @lru_cache(maxsize=8)
 def tokenizer(weights: str) -> Tokenizer:
     """Raises ConfigError where the network brings none."""
-    checkpoint = KNOWN[weights]
+    checkpoint = held(weights)
     if "tokenizer.json" not in checkpoint.files:
         do = "write it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
         raise ConfigError("a tokenizer.json", f"none in {checkpoint.source}", do)
@@ -72,12 +74,18 @@ def windows(weights: str, texts: Sequence[str]) -> Windows:
     return Windows(ids, np.array(text_W, np.int64), np.array(unread, np.int64).reshape(-1, 2))
 
 
+def texts(column: FeatureColumn) -> list[str]:
+    """Of the cells, as they are written."""
+    content, offsets = column.ragged["text"]
+    return [content[a:b].tobytes().decode("utf-8", "replace") for a, b in pairwise(offsets)]
+
+
 def padded(weights: str, ids: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "W L"], Bool[Tensor, "W L"]]:
     """Windows side by side, and where they have tokens."""
-    config = KNOWN[weights].config
+    config = held(weights).config
     config = getattr(config, "text_config", config)
     full = config.model_type.removesuffix("_text_model") in FULL
-    longest = window_length(KNOWN[weights]) if full else max(map(len, ids))
+    longest = window_length(held(weights)) if full else max(map(len, ids))
     ids_WL = np.full((len(ids), max(longest, 1)), int(getattr(config, "pad_token_id", 0) or 0), np.int64)
     mask_WL = np.zeros(ids_WL.shape, bool)
     for w, one in enumerate(ids):
@@ -117,7 +125,7 @@ class PretrainedText(Frozen):
 
     @property
     def length(self) -> int:
-        return KNOWN[self.network].length("text")
+        return held(self.network).length("text")
 
     @property
     def empty(self) -> dict[str, np.ndarray]:
@@ -126,7 +134,7 @@ class PretrainedText(Frozen):
     def many(self, cells: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """Windows of about the same length at once."""
         read = windows(self.network, [cell["text"].tobytes().decode("utf-8", "replace") for cell in cells])
-        model, first = network(self.network, "text"), reads_first(KNOWN[self.network])
+        model, first = network(self.network, "text"), reads_first(held(self.network))
         sum_UD, order = np.zeros((len(cells), self.length)), np.argsort([len(w) for w in read.ids], kind="stable")
         start = 0
         with torch.inference_mode():
