@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xmodal.encoders.base import Encoder, number, present
-from xmodal.encoders.descriptor import Descriptor, affine, blocks
+from xmodal.encoders.descriptor import Descriptor, blocks, fit_frozen
 from xmodal.encoders.image import jittered
 from xmodal.errors import ConfigError, MissingExtra, unknown
 from xmodal.features.column import FeatureColumn, Fitted
@@ -82,8 +82,8 @@ class Frozen(Encoder):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
-        """Standardise, PCA, common variance."""
-        mean, components, variance = affine(np.asarray(train.dense["frozen"], np.float32), None, COMPONENTS, seed)
+        """PCA, common variance."""
+        mean, components, variance = fit_frozen(train, COMPONENTS, seed)
         common = 1 / max(float(np.sqrt(variance.mean())), 1e-6)
         own = Fitted({}, {"mean": mean.astype(np.float32), "components": (components * common).astype(np.float32)})
         return Fitted.beside({"frozen": own} | ({"classic": Descriptor.fit(train, settings, seed)} if described(train) else {}))

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xmodal.encoders.descriptor import affine, fit_pca, stacked
+from xmodal.encoders.descriptor import fit_frozen, fit_pca, stacked
 from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
 from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
@@ -146,12 +146,12 @@ class PlainDescriptor(Descriptor):
 
 
 class FrozenDescriptor(Descriptor):
-    """What a frozen network made of a cell. `linear`: standardised, PCA, mean squared length 1. `dims`: its first 30."""
+    """What a frozen network made of a cell. `linear`: PCA, mean squared length 1. `dims`: its first 30."""
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Mean, deviation and components as one affine map."""
-        mean, components, variance = affine(np.asarray(train.dense["frozen"], np.float32), None, FROZEN, seed)
+        """Mean and components as one affine map."""
+        mean, components, variance = fit_frozen(train, FROZEN, seed)
         components = components / max(float(np.sqrt(variance.sum())), 1e-6)
         return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
 
