@@ -20,6 +20,7 @@ from xmodal.experts import EXPERTS
 from xmodal.features.column import Fitted
 from xmodal.files import MANIFEST, check_manifest, read_json, swap_folder, write_json, write_manifest
 from xmodal.job import MAIN, Input, Job, Json, registered
+from xmodal.modality import named
 from xmodal.pool import Pool
 from xmodal.pretrained.checkpoint import restore
 from xmodal.race import checkpoints
@@ -159,7 +160,7 @@ def restored(folder: Path, found: dict[str, Any]) -> Model:
     reads = tuple(m.bits for m in members)
     pool = Pool(numbers["prior"], reads, numbers["temperature"], numbers["weight"], by_set, numbers["offset"])
     answer = Answer(task, inputs, tuple(members), pool, tuple(found["order"]))
-    readings = {r["column"]: Reading(**r) for r in found["readings"]}
+    readings = named(Reading(**r) for r in found["readings"])
     rows = {name: numbers[name] for name in ("identity", "part")}
     report, shown = read_json(folder / "report.json"), folder / "examples.json"
     job, examples = replace(Job.from_json(found["job"]), table=None, media_root=()), read_json(shown) if shown.is_file() else []

@@ -351,8 +351,8 @@ def print_config(table: NewTable = None, *, config: ConfigFile = None, settings:
     rows, learner = new_learner(table, config, settings, given)
     opened = open_new(rows, learner.job)
     typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
-    for reading in opened.readings.values():
-        typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
+    for name, reading in opened.readings.items():
+        typer.echo(f"# {json.dumps(name, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
 
 
 @command(fields=READ)
@@ -395,7 +395,7 @@ def predict(
             row, got = None, str(e)
         if not isinstance(row, dict):
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
-    known = {*learner.job.roles, target, *learner.model.readings}
+    known = {*learner.job.roles, target, *(reading.column for reading in learner.model.readings.values())}
     warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:

@@ -75,8 +75,8 @@ def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json
 def column(ready: Ready, name: str) -> dict[str, Any]:
     """How an input column is read, and what it lacks."""
     reading, opened = ready.opened.readings[name], ready.opened
-    one = next(i for i in opened.inputs.values() if name in i.columns)
-    values = opened.table.column(name)
+    one = next(i for i in opened.inputs.values() if name in i.reads)
+    values = opened.table.column(reading.column)
     state_B = reading.parse(values)[1] if one.modality == "table" else ready.data.columns[one.key].state_B
     shown: dict[str, Any] = {"name": name, "input": one.name, "modality": reading.modality, "options": dict(reading.options)}
     if one.modality not in ("table", "text"):
@@ -124,8 +124,8 @@ def copies(ready: Ready) -> Iterator[Finding]:
     """Plain and text columns that give the target away."""
     label_R, opened = codes(ready.labels)[ready.known], ready.opened
     for name, reading in opened.readings.items():
-        words = opened.column(name)
-        if words is None or not any(name in i.columns and i.modality in ("table", "text") for i in opened.inputs.values()):
+        words = opened.column(reading.column)
+        if words is None or not any(name in i.reads and i.modality in ("table", "text") for i in opened.inputs.values()):
             continue
         mine = words.take(pa.array(ready.known))
         if ready.task.kind == "regress":

@@ -308,7 +308,7 @@ class Learner:
                 data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), watched)
                 break
             except OutOfTime:
-                opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
+                opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if late[0] not in (i.name, *i.columns)})
                 skipped.append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
                 if not opened.inputs:
                     do = "run it again, it goes on from there, or give a longer --time-limit"

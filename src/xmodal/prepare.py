@@ -99,7 +99,7 @@ def open_new(source: Any, job: Job) -> Opened:
 def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
     table = read_table(source, job.encoding, job.sheet)
-    gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
+    gone = [c for c in dict.fromkeys(c for i in inputs.values() for c in i.columns) if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
     options: Any = target.options
     if "mark" in options and target.column in table.data.column_names:
@@ -340,7 +340,7 @@ def strata_of(task: Task, labels: pa.Array) -> np.ndarray:
 
 def identities(opened: Opened, job: Job) -> np.ndarray:
     """A row's identity, [R] uint64: its id columns, else all its input cells; equal ones are told apart by their order."""
-    names = job.id or tuple(c for i in opened.inputs.values() for c in i.columns)
+    names = job.id or tuple(dict.fromkeys(c for i in opened.inputs.values() for c in i.columns))
     cells = [found for n in names if (found := opened.column(n)) is not None]
     seen: Counter[int] = Counter()
     out = np.zeros(opened.rows, np.uint64)

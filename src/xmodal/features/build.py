@@ -63,7 +63,7 @@ def build(
     for key, item in inputs.items():
         start = time.perf_counter()
         held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
-        parsed = [readings[name].parse(column) for name, column in held.items()]
+        parsed = [readings[name].parse(column) for name, column in zip(item.reads, held.values(), strict=True)]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
             for (name, column), (value_B, state_B) in zip(held.items(), parsed, strict=True):
@@ -78,10 +78,11 @@ def build(
             for e in extractors.get(key, ()):
                 assert isinstance(e, Frozen)
                 columns[key] = text_features(columns[key], e, store or Store(), counts, partial(progress, f"features of {item.name}"))
-        else:
-            extraction = Extraction(item.modality, tuple(extractors[key]), media)
-            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
-            columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+        elif key not in columns:
+            items = together_read(item, inputs)
+            extraction = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media)
+            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.reads[0]]))
+            columns |= media_columns(items, extraction, split, store or Store(), counts, progress, *parsed[0])
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
         lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
@@ -146,12 +147,18 @@ def separator_of(reading: Reading) -> str | None:
     return cast(str | None, reading.options.get("separator"))
 
 
-def media_column(
-    name: str, extraction: Extraction, split: Callable[[Cell], list[str | bytes]], store: Store, counts: Counts, progress: Progress,
-    values: pa.ChunkedArray, state_B: np.ndarray,
-) -> FeatureColumn:  # fmt: skip
-    """Cells -> files -> digests -> what the store lacks -> features. Files of equal bytes are one, whatever their paths; what is wrong
-    with one file of a row masks that one."""
+def together_read(item: Input, inputs: Inputs) -> list[Input]:
+    """The media inputs of one column, which is read once for all of them."""
+    return [i for i in inputs.values() if i.columns == item.columns and i.modality not in ("table", "text")]
+
+
+def media_columns(
+    items: Sequence[Input], extraction: Extraction, split: Callable[[Cell], list[str | bytes]], store: Store, counts: Counts,
+    progress: Progress, values: pa.ChunkedArray, state_B: np.ndarray,
+) -> Columns:  # fmt: skip
+    """Cells -> files -> digests -> what the store lacks -> the features of each input of one column. Files of equal bytes are one,
+    whatever their paths; what is wrong with one file of a row masks that one."""
+    (name,) = items[0].columns
     cells, cell_B = distinct(values)
     rows = np.flatnonzero(state_B == State.PRESENT)
     used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
@@ -166,33 +173,39 @@ def media_column(
     digests = [attempt(digest_of, file, extraction.media) for file in at]
     respelled = (extraction.media.said - said).items()
     counts.notes += [f"column {name!r}: {how} in {count} of {len(at)} names" for how, count in respelled]
-    errors = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
-    digest_F = np.array(["" if f in errors else d for f, d in enumerate(digests)], DIGEST)
+    unread = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
+    digest_F = np.array(["" if f in unread else d for f, d in enumerate(digests)], DIGEST)
     read = np.flatnonzero(digest_F != b"")
     digest_U, first_U = np.unique(digest_F[read], return_index=True)
     first_U = read[first_U]  # the first file of each digest
-    stored_EU = np.array([store.has(e.spec, digest_U) for e in extraction.extractors])
+    stored = {m: np.array([store.has(e.spec, digest_U) for e in some]) for m, some in extraction.readers.items()}
     files_F = list(at)
-    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~stored_EU.all(0)].tolist()}
+    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~np.concatenate([*stored.values()]).all(0)].tolist()}
     counts.reused += len(digest_U) - len(new)
-    lacking = tuple(e for e, stored_U in zip(extraction.extractors, stored_EU, strict=True) if not stored_U.all())
-    errors |= extract(replace(extraction, extractors=lacking), store, counts, partial(progress, f"features of {name}"), new)
-    for f, e in sorted(errors.items()):
-        counts.breaks(e, name, row_F[f])
-    kept_U = digest_U[~np.isin(first_U, list(errors))]
-    row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
+    lacking = {m: tuple(e for e, has_U in zip(some, stored[m], strict=True) if not has_U.all()) for m, some in extraction.readers.items()}
+    lacking = {m: some for m, some in lacking.items() if some}
+    errors = extract(replace(extraction, readers=lacking), store, counts, partial(progress, f"features of {name}"), new)
     at_CK = np.full((len(file_CK), max(map(len, file_CK), default=1) or 1), -1)
     for c, files in enumerate(file_CK):
         at_CK[c, : len(files)] = [at[file] for file in files]
-    row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
-    row_BK[rows] = row_F1[at_CK][cell_R]
-    state_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
     empty_C = np.array([files == [] for files in held], bool)
-    state_B[rows[empty_C[cell_R]]] = State.MISSING
-    packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extraction.extractors]
-    dense = {name: array for pack in packs for name, array in pack.dense.items()}
-    ragged = {name: held for pack in packs for name, held in pack.ragged.items()}
-    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
+    columns = {}
+    for number, item in enumerate(items):
+        wrong = errors.get(item.modality, {})
+        for f, e in sorted((wrong if number else unread | wrong).items()):  # what cannot be read is said once
+            counts.breaks(e, item.name if f in wrong else name, row_F[f])
+        kept_U = digest_U[~np.isin(first_U, list(wrong))]
+        row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
+        row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
+        row_BK[rows] = row_F1[at_CK][cell_R]
+        mine_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
+        mine_B[rows[empty_C[cell_R]]] = State.MISSING
+        extractors = extraction.readers[item.modality]
+        packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extractors]
+        dense = {feature: array for pack in packs for feature, array in pack.dense.items()}
+        ragged = {feature: pair for pack in packs for feature, pair in pack.ragged.items()}
+        columns[item.key] = FeatureColumn(dense, ragged, row_BK, mine_B, tuple(e.spec for e in extractors))
+    return columns
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -203,45 +216,44 @@ def digest_of(cell: Cell, media: Media) -> str:
 
 def extract(
     extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
-) -> dict[int, MediaError]:
-    """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none. Networks read
-    what workers make for them, which isn't stored."""
-    errors, made, waits, size = dict[int, MediaError](), dict[str, Features](), list[str](), 0
-    frozen = [e for e in extraction.extractors if isinstance(e, Frozen)]
-    own = {e.spec.digest: e for e in (*extraction.extractors, *(e.source for e in frozen)) if e and e.runs == "worker"}
-    working = replace(extraction, extractors=tuple(own.values()))
+) -> dict[str, dict[int, MediaError]]:
+    """Store the features of new cells, a shard at a time, by workers if there are many; by modality the errors of those without any.
+    Networks read what workers make for them, which isn't stored."""
+    errors: dict[str, dict[int, MediaError]] = {m: {} for m in extraction.readers}
+    made: dict[str, dict[str, Features]] = {m: {} for m in extraction.readers}
+    waits: dict[str, list[str]] = {m: [] for m in extraction.readers}
+    size = 0
+    working = replace(extraction, readers={m: for_workers(some) for m, some in extraction.readers.items()})
     few = contextlib.nullcontext(partial(map, lambda request: attempt(working.one, *request)))
 
     def infer() -> None:
-        for e in frozen if waits else ():
-            for cell, features in zip(waits, e.many([made[cell] for cell in waits]), strict=True):
-                made[cell] |= features
-            counts.inferred += len(waits)
-        gone = {name for e in frozen if e.source and e.source not in extraction.extractors for name in e.source.empty}
-        for cell in waits:
-            made[cell] = {name: array for name, array in made[cell].items() if name not in gone}
-        waits.clear()
+        for m, cells in waits.items():
+            run_networks(extraction.readers[m], [made[m][cell] for cell in cells], counts)
+            cells.clear()
 
     def keep() -> None:
         infer()
-        for e in extraction.extractors if made else ():
-            store.add(e.spec, np.array(list(made), DIGEST), *together(e, list(made.values())))
-        counts.decoded += len(made)
-        counts.extracted += len(made) * len(extraction.extractors)
-        made.clear()
+        for m, extractors in extraction.readers.items():
+            for e in extractors if made[m] else ():
+                store.add(e.spec, np.array(list(made[m]), DIGEST), *together(e, list(made[m].values())))
+            counts.decoded += len(made[m])
+            counts.extracted += len(made[m]) * len(extractors)
+            made[m].clear()
 
     with few if len(new) <= FEW else pool(working) as answers:
         for start in range(0, len(new), SHARD):
             shard = list(new)[start : start + SHARD]
             try:
                 for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
-                    if isinstance(reply, MediaError):
-                        errors[c] = reply
-                    else:
-                        made[new[c][1]] = reply
-                        waits.append(new[c][1])
-                        size += sum(array.nbytes for array in reply.values())
-                    if len(waits) >= BATCH:
+                    for m in extraction.readers:
+                        one = reply if isinstance(reply, MediaError) else reply[m]
+                        if isinstance(one, MediaError):
+                            errors[m][c] = one
+                        else:
+                            made[m][new[c][1]] = one
+                            waits[m].append(new[c][1])
+                            size += sum(array.nbytes for array in one.values())
+                    if max(map(len, waits.values()), default=0) >= BATCH:
                         infer()
                     if size > ROOM:
                         keep()
@@ -249,9 +261,28 @@ def extract(
                     progress(done, len(new))
             finally:  # who is interrupted, or out of time, keeps what is done
                 keep()
-    for e in extraction.extractors if new else ():
+    for e in (e for some in extraction.readers.values() for e in some if new):
         store.merge(e.spec)
     return errors
+
+
+def for_workers(extractors: Sequence[Extractor]) -> tuple[Extractor, ...]:
+    """What workers run for these, each once."""
+    every = {e.spec.digest: e for one in extractors if (e := one.source if isinstance(one, Frozen) else one)}
+    return tuple(every.values())
+
+
+def run_networks(extractors: Sequence[Extractor], made: Sequence[Features], counts: Counts) -> None:
+    """Put what frozen networks make of some cells in place of what workers made for them alone."""
+    frozen = [e for e in extractors if isinstance(e, Frozen)]
+    kept = {name for e in extractors for name in e.empty}
+    for e in frozen if made else ():
+        counts.inferred += len(made)
+        for cell, found in zip(made, e.many(made), strict=True):
+            cell.update(found)
+    for cell in made if frozen else ():
+        for name in cell.keys() - kept:
+            del cell[name]
 
 
 def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -263,9 +294,11 @@ def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarr
 
 def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
     """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
-    columns = {}
+    columns: Columns = {}
     for key, item in inputs.items():
-        values, states = zip(*(readings[name].cell(cells.get(name)) for name in item.columns), strict=True)
+        values, states = zip(
+            *(readings[read].cell(cells.get(name)) for read, name in zip(item.reads, item.columns, strict=True)), strict=True
+        )
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
@@ -280,17 +313,27 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
                 dense |= together(e, e.many([{"text": ragged["text"][0]}] if content else []))[0]
             columns[key] = FeatureColumn(dense, ragged, at, np.array([state], np.int8))
             continue
-        split = media_modality(item.modality).files
-        files = attempt(split, value, media, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
-        one = Extraction(item.modality, tuple(extractors[key]), media).one
+        if key in columns:
+            continue
+        items, split = together_read(item, inputs), media_modality(item.modality).files
+        files = attempt(split, value, media, separator_of(readings[item.reads[0]])) if state == State.PRESENT else []
+        one = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media).one
         made = [files] if isinstance(files, MediaError) else [attempt(one, file) for file in files]
-        good = [m for m in made if not isinstance(m, MediaError)]
-        if state == State.PRESENT and not good:
-            state = State.BROKEN if made else State.MISSING
-        dense, ragged = {}, {}
-        for e in extractors[key]:
-            some = together(e, good)
-            dense, ragged = dense | some[0], ragged | some[1]
-        there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
-        columns[key] = FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
+        for i in items:
+            mine = [m if isinstance(m, MediaError) else m[i.modality] for m in made]
+            columns[i.key] = row_column(mine, extractors[i.key], state)
     return columns
+
+
+def row_column(made: Sequence[Features | MediaError], extractors: Sequence[Extractor], state: State) -> FeatureColumn:
+    """The features of the files of one row's cell."""
+    good = [m for m in made if not isinstance(m, MediaError)]
+    if state == State.PRESENT and not good:
+        state = State.BROKEN if made else State.MISSING
+    dense: dict[str, np.ndarray] = {}
+    ragged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for e in extractors:
+        some = together(e, good)
+        dense, ragged = dense | some[0], ragged | some[1]
+    there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
+    return FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
