@@ -12,7 +12,7 @@ from bench.common import Row, at_most
 from bench.tables import Opened, expert, opened
 from xmodal.batch import Fetch
 from xmodal.demo import draw
-from xmodal.experts.deep import encoder_class
+from xmodal.experts.networks import encoder_class
 from xmodal.job import Training
 from xmodal.training import RowSampler, Step, Supervised, run_epoch, schedule
 

@@ -19,7 +19,10 @@ from xmodal.experts import EXPERTS
 from xmodal.features.column import Fitted
 from xmodal.files import MANIFEST, check_manifest, part_of, read_json, swap_folder, write_json, write_manifest
 from xmodal.job import MAIN, Input, Job, Json, registered
+from xmodal.modality import named
 from xmodal.pool import Pool
+from xmodal.pretrained.checkpoint import restore
+from xmodal.race import checkpoints
 from xmodal.table import Reading
 from xmodal.tasks import TASKS
 from xmodal.trial import require, tried
@@ -32,8 +35,9 @@ Target: `{target}` ({kind}). Inputs: {inputs}. Verdict: **{outcome}**.
     xmodal predict {folder} new.csv --proba --out predictions.csv
 
 Files named in `new.csv` are looked for beside it, or under `--media-root`.
-`config.json`: how columns are read, and the pool. `experts/`: one folder an expert. `report.json`: what was measured; `examples.json`: a
-few rows of the table, unless `fit` was told not to keep any. `xmodal report {folder} --out report.html` draws both.
+`config.json`: how columns are read, and the pool. `experts/`: one folder an expert; `networks/`: pretrained ones, under their hash.
+`report.json`: what was measured; `examples.json`: a few rows of the table, unless `fit` was told not to keep any.
+`xmodal report {folder} --out report.html` draws both.
 `manifest.json`: the SHA-256 of every file, checked when the model is loaded.
 """
 
@@ -98,6 +102,11 @@ def save(model: Model, folder: Path, version: str) -> None:
         write_arrays({**numbers, **model.rows}, new)
         for number, member in enumerate(answer.members):
             write_fitted(member.expert.fitted(), new / "experts" / f"{number:02d}-{member.expert.name}")
+        for checkpoint in checkpoints(answer.members):
+            for name, content in checkpoint.files.items():
+                file = new / "networks" / checkpoint.weights / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
         write_json(new / "report.json", model.report)
         if model.examples:
             write_json(new / "examples.json", model.examples)
@@ -131,12 +140,15 @@ def load(folder: Path) -> Model:
 
 def restored(folder: Path, found: dict[str, Any]) -> Model:
     """What config.json describes, tried once. Media are read where the caller says: a model must not open folders."""
+    for network in sorted((folder / "networks").glob("*")):
+        with part_of(network, "a pretrained network"):
+            restore(network)
     config, file = folder / "config.json", folder / "model.safetensors"
     with part_of(config, "inputs, task, readings, target"):
         inputs = {i["key"]: Input(**{**i, "columns": tuple(i["columns"]), "kinds": tuple(i["kinds"])}) for i in found["inputs"]}
         told = found["task"]
         task: Any = TASKS[told["kind"]](told["name"], (View(MAIN, frozenset(inputs)),), Fitted(told["fitted"]))
-        readings = {r["column"]: Reading(**r) for r in found["readings"]}
+        readings = named(Reading(**r) for r in found["readings"])
         target = Reading(**found["target"])
     with part_of(config, "job"):
         job = replace(Job.from_json(found["job"]), table=None, media_root=())

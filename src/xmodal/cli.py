@@ -140,7 +140,7 @@ def show(header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
 
 def show_scores(found: Mapping[str, Any]) -> None:
     """Every metric of each target, and the verdict: each input alone, all together, and whether mixing paid; whichever is there."""
-    from xmodal.report import compared, ranged, scored, worsened
+    from xmodal.report import brought, compared, ranged, scored, worsened
 
     warn(found["warnings"])
     for title, lines in scored(found):
@@ -152,6 +152,8 @@ def show_scores(found: Mapping[str, Any]) -> None:
         ends = [s for s in found["subsets"] if len(s["inputs"]) in (1, max(sizes))]
         show(*compared(ends, verdict["metric"]))
         over = f" over {verdict['best_single']} alone, {verdict['rows']} rows" if verdict["gain"] is not None else ""
+        for line in brought(found):
+            typer.echo(line)
         typer.echo(f"Verdict: {verdict['outcome']}: {ranged(verdict['gain'], verdict['ci95'], '+')}{over}")
 
 
@@ -365,8 +367,8 @@ def print_config(table: NewTable = None, *, config: ConfigFile = None, settings:
     rows, learner = new_learner(table, config, settings, given)
     opened = open_new(rows, learner.job)
     typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
-    for reading in opened.readings.values():
-        typer.echo(f"# {json.dumps(reading.column, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
+    for name, reading in opened.readings.items():
+        typer.echo(f"# {json.dumps(name, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
 
 
 @command(fields=READ)
@@ -416,8 +418,9 @@ def predict(
             row, got = None, str(e)
         if not isinstance(row, dict):
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
-    known = {*learner.job.roles, target, *learner.model.readings}
-    warn(not_read(name, learner.model.readings) for name in row if name not in known)
+    read = [reading.column for reading in learner.model.readings.values()]
+    known = {*learner.job.roles, target, *read}
+    warn(not_read(name, read) for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         prediction, notes = learner.predictions(rows, progress)

@@ -17,9 +17,10 @@ from xmodal.answer import Member
 from xmodal.errors import TableError, TargetError
 from xmodal.experts.base import Expert, Preparer
 from xmodal.experts.data import MOST
-from xmodal.experts.deep import choose, encoder_class, left_out, say_unread
+from xmodal.experts.deep import left_out, say_unread
 from xmodal.experts.descriptors import DESCRIPTORS
 from xmodal.experts.linear import cells
+from xmodal.experts.networks import choose, encoder_class
 from xmodal.job import Job, Json, Key, Progress, Recipes, Rows, State, Training, registered
 from xmodal.learner import Learner, Ready
 from xmodal.modality import MODALITIES, MediaModality
@@ -75,8 +76,8 @@ def inspect(learner: Learner, source: Any, progress: Progress) -> dict[str, Json
 def column(ready: Ready, name: str) -> dict[str, Any]:
     """How an input column is read, and what it lacks."""
     reading, opened = ready.opened.readings[name], ready.opened
-    one = next(i for i in opened.inputs.values() if name in i.columns)
-    values = opened.table.column(name)
+    one = next(i for i in opened.inputs.values() if name in i.reads)
+    values = opened.table.column(reading.column)
     state_B = reading.parse(values)[1] if one.modality == "table" else ready.data.columns[one.key].state_B
     shown: dict[str, Any] = {"name": name, "input": one.name, "modality": reading.modality, "options": dict(reading.options)}
     if one.modality not in ("table", "text"):
@@ -124,8 +125,8 @@ def copies(ready: Ready) -> Iterator[Finding]:
     """Plain and text columns that give the target away."""
     label_R, opened = codes(ready.labels)[ready.known], ready.opened
     for name, reading in opened.readings.items():
-        words = opened.column(name)
-        if words is None or not any(name in i.columns and i.modality in ("table", "text") for i in opened.inputs.values()):
+        words = opened.column(reading.column)
+        if words is None or not any(name in i.reads and i.modality in ("table", "text") for i in opened.inputs.values()):
             continue
         mine = words.take(pa.array(ready.known))
         if ready.task.kind == "regress":

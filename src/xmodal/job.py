@@ -47,6 +47,12 @@ class Input:
     encoder: str | None = None  # asked for by --encoder
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """What its columns' readings stand under: their names, or its own where it is one of several ways to read a column."""
+        own = self.modality != "table" and self.name == f"{self.columns[0]}:{self.modality}"
+        return (self.name,) if own else self.columns
+
+    @property
     def name(self) -> str:
         """What users and JSON see."""
         return self.key.split(".", 1)[1]
@@ -113,9 +119,10 @@ class Job:
     split: str | None = role(None, "COL", "Says train, val or test.")
     use: tuple[str, ...] = role((), "COL", "Only these columns are inputs.")
     ignore: tuple[str, ...] = role((), "COL", "Not an input.")
-    modality: dict[str, str] = role({}, "COL|INPUT=KIND[:OPTION=VALUE;…]", "Read it so.")
+    modality: dict[str, str] = role({}, "COL|INPUT=KIND[+KIND][:OPTION=VALUE;…]", "Read it so; with +, in both ways.")
     input: dict[str, str] = role({}, "NAME=PATTERN", "A named group of plain columns.")
-    encoder: dict[str, str] = role({}, "INPUT|MODALITY=NAME", "Encode it so.")
+    encoder: dict[str, str] = role({}, "INPUT|MODALITY=NAME", "Encode it so: a network, or pretrained:NAME|FOLDER[;mode=lora|full].")
+    download: bool = role(False, None, "Fetch a pretrained network that isn't on this machine; else nothing reaches the network.")
     fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
     head: str | None = role(None, "NAME", "Of those networks; else the usual one of the task.")
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")

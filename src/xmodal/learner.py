@@ -143,7 +143,8 @@ class Learner:
             **measured,
             "warnings": list[Json](warnings if self.job.examples else prepare.unquoted(warnings, ready.opened)),
             "inputs": ready.counts.inputs, "made": prepare.made(ready.opened.table, __version__),
-            "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused")},
+            "counts": {n: getattr(ready.counts, n) for n in ("decoded", "extracted", "reused", "inferred")},
+            "pretrained": outcome.added,
             "skipped": list(ready.skipped),
             "cpu_seconds": time.process_time() - start,
         })  # fmt: skip
@@ -369,7 +370,7 @@ class Learner:
                 data, counts = prepare.load(opened, extractors_of(candidates(self.job, task, opened.inputs, len(learn))), watched)
                 break
             except OutOfTime:
-                opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if i.name != late[0]})
+                opened = replace(opened, inputs={k: i for k, i in opened.inputs.items() if late[0] not in (i.name, *i.columns)})
                 skipped.append(f"input {late[0]} ({late[1]}; the next fit goes on from there)")
                 if not opened.inputs:
                     do = f"run it again, it goes on from there, or allow about {late[2]} with --time-limit"

@@ -119,6 +119,7 @@ class Media:
     roots: tuple[Path, ...]
     caps: Caps = Caps()
     said: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+    held: Mapping[Cell, bytes] = field(default_factory=dict, compare=False, repr=False)  # files that were read already
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple(Path(os.path.realpath(root)) for root in self.roots))
@@ -129,6 +130,8 @@ class Media:
             cell = content
         if isinstance(cell, bytes):
             return self._checked(io.BytesIO(cell), len(cell), cell)
+        if isinstance(cell, str) and cell in self.held:
+            return io.BytesIO(self.held[cell])
         if not isinstance(cell, (str, os.PathLike)):
             raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
         path, how = self._find(os.fspath(cell))

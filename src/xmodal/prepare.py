@@ -24,6 +24,7 @@ import torch
 
 from xmodal import splits
 from xmodal.batch import Examples, View
+from xmodal.encoders.pretrained import resolved
 from xmodal.errors import ConfigError, TableError, TargetError, unknown
 from xmodal.experts.data import TableData
 from xmodal.features import Broken, Counts, FeatureColumn, Store, build
@@ -95,6 +96,7 @@ def open_new(source: Any, job: Job) -> Opened:
     media = media_of(job, table.source)
     readings, said = read_columns(table, job, media)
     inputs = dict(sorted(group_inputs(readings, job).items()))
+    inputs = {k: replace(i, encoder=i.encoder and resolved(i.encoder, job.download)) for k, i in inputs.items()}
     if not inputs:
         raise TableError("at least one input column", f"none in {table.source}", "check --use and --ignore")
     return Opened(table, media, readings, target, inputs, notes + said)
@@ -103,7 +105,7 @@ def open_new(source: Any, job: Job) -> Opened:
 def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
     table = read_table(source, job.encoding, job.sheet)
-    gone = [c for i in inputs.values() for c in i.columns if c not in table.data.column_names]
+    gone = [c for c in dict.fromkeys(c for i in inputs.values() for c in i.columns) if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
     options: Any = target.options
     if "mark" in options and target.column in table.data.column_names:

@@ -11,22 +11,29 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from xmodal.answer import Answer, Member, present, to_bits
+from xmodal.encoders import ENCODERS
+from xmodal.encoders.base import Encoder
+from xmodal.encoders.pretrained import called
 from xmodal.errors import ConfigError
 from xmodal.experts import EXPERTS
+from xmodal.experts.base import Expert
+from xmodal.experts.classic import Classic
 from xmodal.experts.data import TableData
-from xmodal.experts.deep import choose, encoder_class
-from xmodal.experts.descriptors import DESCRIPTORS
+from xmodal.experts.deep import Deep
+from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
+from xmodal.experts.networks import choose, encoder_class, is_frozen
 from xmodal.features.extractors import Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
 from xmodal.journal import Journal
 from xmodal.pool import LOSSES, SETS, Loss, Pool, Scores, fit_pool, weighted
+from xmodal.pretrained.checkpoint import Checkpoint
 from xmodal.splits import carve, folds, thin
 from xmodal.tasks import Task
 
@@ -63,6 +70,7 @@ class Outcome:
     entries: list[Entry]
     rows: Rows  # the scored rows Q
     scores: Scores  # of the answer's members on them
+    added: dict[str, Json] = field(default_factory=dict)  # of inputs with a frozen network: their best single's loss with and without it
 
 
 def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> list[Member]:
@@ -70,25 +78,27 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
     `training.small` rows on, or where --encoder asks for them."""
     found: list[Member] = []
     described = registry("descriptors", DESCRIPTORS)
-    classic = {k: i for k, i in inputs.items() if i.modality in described}
+    classic = {k: i for k, i in inputs.items() if i.modality in described or is_frozen(i)}
 
-    def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None) -> None:
-        deep = settings_of(job, network, "transformer") if network else {}
+    def add(name: str, kind: str, some: Mapping[Key, Input], network: str | None = None, reads: str | None = None) -> None:
+        settings = settings_of(job, network, "transformer") if network else {"reads": reads} if reads else {}
         name += " of all" if name in {c.name for c in found} else ""  # an input may be called "joint"
-        expert = registered("experts", EXPERTS, kind)({task.name: task}, some, deep)
+        expert = registered("experts", EXPERTS, kind)({task.name: task}, some, settings)
         found.append(Member(name, expert, to_bits(inputs, some)))
 
     def is_raw(one: Input) -> bool:
         forced = one.encoder is not None or one.modality not in described
-        return (n >= job.training.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
+        return not is_frozen(one) and (n >= job.training.small or forced) and encoder_class(choose(one, "raw")).kind == "raw"
 
     for key, one in inputs.items():
         if one.modality in described:
-            add(f"{one.name}.linear", "linear", {key: one})
+            add(f"{one.name}.linear", "linear", {key: one}, reads="classic" if is_frozen(one) else None)
+        if is_frozen(one):
+            add(f"{one.name}.pretrained", "linear", {key: one}, reads="frozen")
         if one.modality == "table":
             add(f"{one.name}.boosted", "boosted", {key: one})
         if is_raw(one) and (one.encoder is None or choose(one, "raw") == one.encoder):
-            add(f"{one.name}.{choose(one, 'raw')}", "deep", {key: one}, "raw")
+            add(f"{one.name}.{called(choose(one, 'raw'))}", "deep", {key: one}, "raw")
     if len(inputs) > 1:
         for kind in ("linear", "boosted", "forest"):
             if len(classic) > 1 and (kind != "boosted" or task.width <= CLASSES):
@@ -123,11 +133,34 @@ def extractors_of(some: Iterable[Member]) -> dict[Key, list[Extractor]]:
     """The extractors of each input that these experts read, each once."""
     found: dict[Key, dict[str, Extractor]] = {}
     for one in some:
-        network = one.expert.settings.get("kind")
-        for key, given in one.expert.inputs.items():
-            reader: Any = encoder_class(choose(given, str(network))) if network else registered("descriptors", DESCRIPTORS, given.modality)
-            found.setdefault(key, {}).update({e.spec.digest: e for m, e in reader.extractor.items() if m == given.modality})
+        for key, readers in readers_of(one.expert).items():
+            extractors = [e for r in readers for m, e in r.extractor.items() if m == one.expert.inputs[key].modality]
+            found.setdefault(key, {}).update({e.spec.digest: e for e in extractors})
     return {key: list(each.values()) for key, each in found.items()}
+
+
+def readers_of(expert: Expert) -> dict[Key, list[type[Descriptor] | type[Encoder]]]:
+    """What prepares each input of an expert; of one that reads what a frozen network makes, its encoder and the classic one."""
+    found: dict[Key, list[type[Descriptor] | type[Encoder]]] = {}
+    for key, given in expert.inputs.items():
+        frozen = [encoder_class(str(given.encoder))] if is_frozen(given) else []
+        if isinstance(expert, Deep):
+            found[key] = [encoder_class(expert.encoders[key]), *([ENCODERS["descriptor"]] if frozen else [])]
+        elif isinstance(expert, Classic):
+            found[key] = [expert.reader(key), *(frozen if expert.settings.get("reads") != "classic" else [])]
+        else:
+            found[key] = [registered("descriptors", DESCRIPTORS, given.modality)]
+    return found
+
+
+def checkpoints(some: Iterable[Member]) -> list[Checkpoint]:
+    """The pretrained networks that these experts read, each once; without the weights where those that learnt hold their own."""
+    found: dict[str, Checkpoint] = {}
+    for reader in (r for one in some for each in readers_of(one.expert).values() for r in each):
+        if (c := getattr(reader, "checkpoint", None)) is not None:
+            c = c.plain if getattr(reader, "mode", "") == "full" else c
+            found[c.weights] = c
+    return list(found.values())
 
 
 def views_of(inputs: int, seed: int) -> list[int]:
@@ -276,8 +309,13 @@ class Race:
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
         """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""
         best: dict[Key, Entry] = {}
+        added: dict[str, Json] = {}
         for single in sorted((e for e in entries if e.member.single), key=lambda e: self.alone(e, scored)):
-            best.setdefault(next(iter(single.member.expert.inputs)), single)
+            (given,) = single.member.expert.inputs.values()
+            best.setdefault(given.key, single)
+            if is_frozen(given):
+                which = "with" if single.member.expert.settings.get("reads") == "frozen" else "without"
+                cast(dict[str, Json], added.setdefault(given.name, {})).setdefault(which, self.alone(single, scored))
         kept = [*(best[k] for k in self.inputs), *(e for e in entries if not e.member.single)]
         pool, scores = self.fitted(kept, scored)
         if len(self.inputs) > 1:
@@ -291,7 +329,7 @@ class Race:
             kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.member.single or e is embeds]
             pool, scores = self.fitted(kept, scored)
         answer = Answer(self.task, self.inputs, tuple(e.member for e in kept), pool, tuple(best))
-        return Outcome(answer, answer, entries, scored, scores)
+        return Outcome(answer, answer, entries, scored, scores, added)
 
     def fitted(self, kept: list[Entry], scored: Rows) -> tuple[Pool, Scores]:
         """The pool of these entries."""

@@ -160,7 +160,7 @@ def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, tra
     kept in `budget.folder`; where one is there, it goes on from it and ends with the same bits."""
     limit = training.epochs if valid else budget.epochs or training.epochs
     horizon = sum(map(sampler.steps, range(max(limit, training.epochs))))
-    optimiser = torch.optim.AdamW(step.parameters(), training.rate, weight_decay=training.decay, fused=True)
+    optimiser = torch.optim.AdamW(paced(step), training.rate, weight_decay=training.decay, fused=True)
     rates = schedule(horizon, training)
     best, kept, used = math.inf, step.model.state_dict(), limit
     saved = time.monotonic()
@@ -190,6 +190,17 @@ def fit(step: Step, sampler: Sampler, fetch: Fetcher, valid: Sampler | None, tra
     step.model.load_state_dict(kept)
     step.eval()
     return used
+
+
+def paced(step: Step) -> list[dict[str, Any]]:
+    """What is learnt, grouped by the share of the learning rate that it takes."""
+    encoders = [cast(Encoder, e) for e in step.model.encoders]
+    pace = {id(p): e.pace(name) for e in encoders for name, p in e.named_parameters()}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for p in step.parameters():
+        if p.requires_grad:
+            groups.setdefault(pace.get(id(p), 1.0), []).append(p)
+    return [{"params": some, "pace": share} for share, some in groups.items()]
 
 
 def checkpoint(step: Step, optimiser: torch.optim.Optimizer, kept: Mapping[str, Tensor], config: dict[str, Json]) -> Fitted:
@@ -232,8 +243,9 @@ def run_epoch(step: Step, batches: Iterator[Batch], optimiser: torch.optim.Optim
     step.train()
     parameters = list(step.parameters())
     for batch in batches:
+        rate = next(rates)
         for group in optimiser.param_groups:
-            group["lr"] = next(rates)
+            group["lr"] = rate * group["pace"]
         step(batch).backward()
         nn.utils.clip_grad_norm_(parameters, clip)
         optimiser.step()

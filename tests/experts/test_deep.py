@@ -12,7 +12,8 @@ from xmodal.batch import Examples
 from xmodal.errors import ConfigError
 from xmodal.experts.correction import Correction
 from xmodal.experts.data import TableData
-from xmodal.experts.deep import Deep, choose, say_unread, unread
+from xmodal.experts.deep import Deep, say_unread, unread
+from xmodal.experts.networks import choose
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, State
 

@@ -343,4 +343,4 @@ def test_bytes_that_change_between_digest_and_decode_are_not_stored(tmp_path: Pa
 
     draw(1)
     with pytest.raises(MediaError, match="changed"):
-        Extraction("image", (Pixels(),), Media((tmp_path / "pics",))).one("0000.png", "0" * 32)
+        Extraction({"image": (Pixels(),)}, Media((tmp_path / "pics",))).one("0000.png", "0" * 32)

@@ -7,5 +7,6 @@ from xmodal.encoders.descriptor import Descriptor
 from xmodal.encoders.image import Cnn
 from xmodal.encoders.plain import Plain
 from xmodal.encoders.text import BiLstm
+from xmodal.encoders.video import Clip
 
-ENCODERS: dict[str, type[Encoder]] = {"descriptor": Descriptor, "cnn": Cnn, "bilstm": BiLstm, "plain": Plain}
+ENCODERS: dict[str, type[Encoder]] = {"descriptor": Descriptor, "cnn": Cnn, "bilstm": BiLstm, "clip": Clip, "plain": Plain}

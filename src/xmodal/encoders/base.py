@@ -44,6 +44,10 @@ class Encoder(nn.Module, ABC):
         """Another view of the same cells; the identity where nothing is safe."""
         return x
 
+    def pace(self, parameter: str) -> float:
+        """The learning rate of a parameter, as a share of the others'."""
+        return 1.0
+
     @abstractmethod
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         """U cells -> Tokens of U rows, all PRESENT."""

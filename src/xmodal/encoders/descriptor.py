@@ -19,7 +19,7 @@ from xmodal.features.extractors import CLASSIC, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
-BLOCKS = tuple(name for extractor in CLASSIC.values() for name in extractor.empty)  # each gets the same total variance
+BLOCKS = tuple(dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty))  # each gets the same total variance
 COMPONENTS = 64
 WORDS = 10_000
 
@@ -80,13 +80,24 @@ def blocks(column: FeatureColumn) -> list[str]:
 
 
 def fit_pca(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Standardise, give each block the same total variance, PCA: as one affine map, mean [F] and components [F, C]; and their variance [C].
-    A feature that never varies counts for nothing."""
-    x_UF = stacked(train)
+    """`affine` of the classic features, each block of which has the same total variance."""
+    widths = [train.dense[name].shape[1] for name in blocks(train)]
+    return affine(stacked(train), np.concatenate([np.full(w, w**-0.5) for w in widths]), most, seed)
+
+
+def fit_frozen(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`affine` of what a frozen network made of the cells. A feature that varies much counts more, but not as much more: on validation rows
+    of groceries that loses 1.09 where raw features lose 1.15, as do standardised ones."""
+    x_UF = np.asarray(train.dense["frozen"], np.float32)
+    return affine(x_UF, np.sqrt(x_UF.std(0)) if len(x_UF) else np.ones(x_UF.shape[1]), most, seed)
+
+
+def affine(x_UF: np.ndarray, share_F: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standardise, weigh by `share_F`, PCA: as one affine map, mean [F] and components [F, C]; and their variance [C]. A feature that
+    never varies counts for nothing."""
     if len(x_UF) < 2:
         return (x_UF[0] if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
     mean, deviation = x_UF.mean(0), x_UF.std(0)
-    share_F = np.concatenate([np.full(train.dense[name].shape[1], train.dense[name].shape[1] ** -0.5) for name in blocks(train)])
     scale = np.where(deviation > 1e-6, share_F / np.maximum(deviation, 1e-6), 0.0)
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return mean, pca.components_.T * scale[:, None], pca.explained_variance_

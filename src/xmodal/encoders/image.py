@@ -69,17 +69,21 @@ class Cnn(Encoder):
 
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
         """Shifts by up to 6 pixels and 20 % of brightness: mirrors and turns are not safe (digits, X-rays)."""
-        pixels, side = x["pixels"], x["pixels"].shape[1]
-        seeds = seed_U.cpu().numpy()
-        draw_3U = 2 * np.stack([uniform(0, salt, seeds) for salt in range(3)]) - 1
-        moves = np.rint(SHIFT * (1 + strength * draw_3U[:2])).astype(int).T.tolist()
-        padded = F.pad(pixels, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
-        moved = torch.stack([cell[y : y + side, x : x + side] for cell, (y, x) in zip(padded, moves, strict=True)])
-        gain_U = torch.from_numpy(1 + 0.2 * strength * draw_3U[2]).float().to(pixels.device)
-        return {"pixels": (moved * gain_U[:, None, None, None]).clamp_(max=255)}
+        return {"pixels": jittered(x["pixels"], strength, seed_U, SHIFT)}
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         pixels = (x["pixels"] - self.mean).mul_(self.scale).permute(0, 3, 1, 2)
         y_UCHW = self.stages(F.relu(self.norm_stem(self.stem(pixels))))
         tokens = present(self.norm(self.linear(F.avg_pool2d(y_UCHW, 2).flatten(2).transpose(1, 2))))
         return replace(tokens, position_BN3=self.grid.expand(len(pixels), -1, -1))
+
+
+def jittered(pixels: Tensor, strength: float, seed_U: Tensor, shift: int) -> Float[Tensor, "U H W 3"]:
+    """Pictures [U, H, W, 3] of 0 to 255, moved by up to `shift` pixels, and 20 % lighter or darker."""
+    (height, width), seeds = pixels.shape[1:3], seed_U.cpu().numpy()
+    draw_3U = 2 * np.stack([uniform(0, salt, seeds) for salt in range(3)]) - 1
+    moves = np.rint(shift * (1 + strength * draw_3U[:2])).astype(int).T.tolist()
+    padded = F.pad(pixels, (0, 0, shift, shift, shift, shift))
+    moved = torch.stack([cell[y : y + height, x : x + width] for cell, (y, x) in zip(padded, moves, strict=True)])
+    gain_U = torch.from_numpy(1 + 0.2 * strength * draw_3U[2]).float().to(pixels.device)
+    return (moved * gain_U[:, None, None, None]).clamp_(max=255)

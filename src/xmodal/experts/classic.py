@@ -15,9 +15,10 @@ from scipy.special import softmax
 from xmodal.errors import ArtefactError
 from xmodal.experts.base import Data, Expert, Settings, states
 from xmodal.experts.data import MOST
-from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
+from xmodal.experts.descriptors import DESCRIPTORS, Descriptor, FrozenDescriptor, with_frozen
+from xmodal.experts.networks import is_frozen
 from xmodal.features.column import FeatureColumn, Fitted
-from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, registered
+from xmodal.job import Budget, Input, Json, Key, Rows, TaskName, registered, registry
 from xmodal.splits import thin
 from xmodal.tasks import Prediction, Task
 
@@ -80,8 +81,14 @@ class Classic(Expert):
         return expert
 
     def reader(self, key: Key) -> type[Descriptor]:
-        """The descriptor of an input's modality."""
-        return registered("descriptors", DESCRIPTORS, self.inputs[key].modality)
+        """The descriptor of an input's modality, with what a frozen network made of it where one is asked for; `settings`: reads, classic
+        or frozen alone."""
+        given, alone = self.inputs[key], self.settings.get("reads")
+        if not is_frozen(given) or alone == "classic":
+            return registered("descriptors", DESCRIPTORS, given.modality)
+        if alone == "frozen" or given.modality not in registry("descriptors", DESCRIPTORS):
+            return FrozenDescriptor
+        return with_frozen(registered("descriptors", DESCRIPTORS, given.modality))
 
     def described(self, data: Data, key: Key, rows: Rows, hide: frozenset[Key] = frozenset()) -> FeatureColumn:
         """One input of these rows, described."""

@@ -11,15 +11,13 @@ import torch
 
 from xmodal.batch import Examples, Fetch, Plan
 from xmodal.context import Identity
-from xmodal.encoders import ENCODERS
-from xmodal.encoders.base import Encoder
-from xmodal.errors import ConfigError
 from xmodal.experts.base import Data, Expert, Family, Settings, states
+from xmodal.experts.networks import choose, encoder_class
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.heads.base import Head, Output
-from xmodal.job import Budget, Input, Key, Recipes, Rows, TaskName, Training, changed, registered, registry
+from xmodal.job import Budget, Input, Key, Recipes, Rows, TaskName, Training, changed, registered
 from xmodal.model import Model
 from xmodal.tasks import Prediction, Task
 from xmodal.tokens import Tokens
@@ -140,11 +138,13 @@ def left_out(column: FeatureColumn, rows: Rows) -> np.ndarray:
 def unread(experts: Iterable[Expert], data: Data, rows: Rows) -> dict[str, np.ndarray]:
     """`left_out` of the inputs, by name, that networks among the experts may read in part."""
     found = {}
-    for expert in (e for e in experts if isinstance(e, Deep)):
-        for key, name in expert.encoders.items():
-            column = data.transformed(key, encoder_class(name), expert.parts[key])
+    for expert in experts:
+        for key, given in expert.inputs.items():
+            column = data.columns[key]  # of frozen networks, what they read stands beside what they made of it
+            if isinstance(expert, Deep) and "unread" not in column.dense:
+                column = data.transformed(key, encoder_class(expert.encoders[key]), expert.parts[key])
             if "unread" in column.dense:
-                found[expert.inputs[key].name] = left_out(column, rows)
+                found[given.name] = left_out(column, rows)
     return found
 
 
@@ -155,19 +155,3 @@ def say_unread(found: Mapping[str, np.ndarray]) -> list[str]:
         "classic experts read them whole"
         for name, (rows, cut, units, left) in found.items() if cut
     ]  # fmt: skip
-
-
-def encoder_class(name: str) -> type[Encoder]:
-    """By its name in the registry."""
-    return registered("encoders", ENCODERS, name)
-
-
-def choose(value: Input, kind: str) -> str:
-    """The encoder that is asked for, if it is of this kind; else the first of this kind that reads the modality, or else
-    of the other. Raises ConfigError where there is none."""
-    if value.encoder and encoder_class(value.encoder).kind == kind:
-        return value.encoder
-    readers = [(name, e.kind) for name, e in registry("encoders", ENCODERS).items() if value.modality in e.modality]
-    if not readers:
-        raise ConfigError(f"an encoder of {value.modality}", f"none, for input {value.name!r}", "leave the input out")
-    return min(readers, key=lambda reader: reader[1] != kind)[0]

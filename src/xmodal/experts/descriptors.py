@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import ClassVar
+from itertools import zip_longest
+from typing import ClassVar, cast
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xmodal.encoders.descriptor import fit_pca, stacked
+from xmodal.encoders.descriptor import fit_frozen, fit_pca, stacked
 from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
 from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
@@ -24,6 +25,7 @@ from xmodal.features.extractors import CLASSIC, Extractor
 
 DIMS = 30
 COMPONENTS = 128
+FROZEN = 512  # components of what a frozen network makes
 TERMS = {"words": 20_000, "characters": 60_000}
 FEW = 2_000  # texts whose terms are kept while they are read twice
 
@@ -142,6 +144,64 @@ class PlainDescriptor(Descriptor):
         linear = np.concatenate([linear, np.isnan(x_UP), category_UP == 0], 1)
         dims = np.concatenate([x_UP, cycle_UF, hot_UF], 1)
         return replace(column, dense={"linear": linear / a["length"], "dims": dims}, ragged={})
+
+
+class FrozenDescriptor(Descriptor):
+    """What a frozen network made of a cell. `linear`: PCA, mean squared length 1. `dims`: its first 30."""
+
+    @classmethod
+    def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
+        """Mean and components as one affine map."""
+        mean, components, variance = fit_frozen(train, FROZEN, seed)
+        components = components / max(float(np.sqrt(variance.sum())), 1e-6)
+        return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
+
+    @staticmethod
+    def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
+        """Dense `linear` and `dims`."""
+        x_UF = (np.asarray(column.dense["frozen"]) - fitted.arrays["mean"]) @ fitted.wide("components")
+        return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
+
+
+@lru_cache(maxsize=64)
+def with_frozen(classic: type[Descriptor]) -> type[Descriptor]:
+    """The classic descriptors of a modality and what a frozen network made of the same cells, side by side."""
+
+    class Both(Descriptor):
+        """`linear`: both, one behind the other. `dims`: in turn."""
+
+        extractor = classic.extractor
+
+        @classmethod
+        def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
+            parts = {"classic": classic.fit(train, settings, seed), "frozen": FrozenDescriptor.fit(train, settings, seed)}
+            width = cast(int, parts["classic"].config.get("width", 0))
+            found = Fitted.beside(parts)
+            return (
+                replace(found, config=found.config | {"width": width + parts["frozen"].arrays["components"].shape[1]}) if width else found
+            )
+
+        @staticmethod
+        def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
+            one, two = (p.transform(fitted.part(n), column) for n, p in (("classic", classic), ("frozen", FrozenDescriptor)))
+            dims, linear = in_turn(one.dense["dims"], two.dense["dims"]), two.dense["linear"]
+            if "linear" in one.dense:
+                return replace(one, dense={"linear": np.concatenate([one.dense["linear"], linear], 1), "dims": dims}, ragged={})
+            (index, ends), weight = one.ragged["linear.index"], one.ragged["linear.weight"][0]
+            terms = csr_matrix((weight, index, ends), (column.cells, int(cast(int, fitted.config["width"])) - linear.shape[1]))
+            x_UF = hstack([terms, csr_matrix(linear)], "csr")
+            sparse = {"linear.index": x_UF.indices, "linear.weight": x_UF.data}
+            ends = x_UF.indptr.astype(np.int64)
+            return replace(one, dense={"dims": dims}, ragged={n: (a, ends) for n, a in sparse.items()})
+
+    Both.__qualname__ = f"Both[{classic.__module__}.{classic.__qualname__}]"
+    return Both
+
+
+def in_turn(x_UF: np.ndarray, y_UF: np.ndarray) -> np.ndarray:
+    """Columns of both, alternately, so that the first ones hold the best of each; at most DIMS."""
+    both = [c for pair in zip_longest(y_UF.T, x_UF.T) for c in pair if c is not None]
+    return np.stack(both[:DIMS], 1) if both else np.zeros((len(x_UF), 0))
 
 
 def numbers(column: FeatureColumn) -> np.ndarray:

@@ -51,12 +51,13 @@ class Linear(Classic):
         """The coefficients at one strength, in half precision: a two-thousandth of a weight. Of labels, a model each."""
         classes = np.unique(problems[0].y) if self.task.kind == "classify" else np.zeros(0, np.int64)
         bias_C = self.task.prior.copy() if self.task.kind == "multilabel" else np.zeros(max(len(classes), 1))
+        tolerance = 1e-4 if self.settings.get("reads") == "frozen" else 1e-3  # dense, and stopped early its loss is by chance
         weight_CF = np.zeros((len(bias_C), x_BF.shape[1]))
         for label, (at, y, weight) in enumerate(problems):
             if self.task.kind == "regress":
                 model = Ridge(alpha=0.5 / strength, solver="lsqr", tol=1e-4)
             elif len(np.unique(y)) > 1:
-                model = LogisticRegression(C=strength, tol=1e-3, max_iter=200)
+                model = LogisticRegression(C=strength, tol=tolerance, max_iter=200)
             else:
                 continue
             model.fit(x_BF[at], y, weight)

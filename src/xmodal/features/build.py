@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 from xmodal.errors import MediaError, UserError
 from xmodal.features.column import FeatureColumn
 from xmodal.features.corrupt import Corruption, corrupted
-from xmodal.features.extractors import Extractor
+from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
 from xmodal.job import Input, Json, Key, Progress, State
@@ -26,6 +27,7 @@ from xmodal.table import Reading, Table, distinct
 
 SHOWN = 3  # unreadable cells of a column that are named
 FEW = 32  # new cells that are not worth starting workers for
+BATCH = 64  # cells that a frozen network is given at once, while the next are decoded
 SHARD = 512  # cells after which what was extracted is safe on the disk
 ROOM = 256 * 2**20  # bytes of features, after which it is too
 BLAKE = partial(hashlib.blake2b, digest_size=16)
@@ -43,6 +45,7 @@ class Counts:
     decoded: int = 0
     extracted: int = 0
     reused: int = 0
+    inferred: int = 0  # cells that a frozen network was run on
     broken: list[MediaError] = field(default_factory=list)
     first: int = 0  # what rows are counted from
     notes: list[str] = field(default_factory=list)  # names read under another spelling; values beyond those of the fit
@@ -94,9 +97,10 @@ def build(
     for key, item in inputs.items():
         start = time.perf_counter()
         held = {name: table.column(name) if name in table.data.column_names else none for name in item.columns}
-        parsed = [readings[name].parse(column) for name, column in held.items()]
+        parsed = [readings[name].parse(column) for name, column in zip(item.reads, held.values(), strict=True)]
         if item.modality == "table":
             columns[key] = plain(item, [v for v, _ in parsed], np.stack([s for _, s in parsed], 1))
+            columns[key] = corrupted(columns[key], corruption) if corruption else columns[key]
             for name, (value_B, _) in zip(held, parsed, strict=True):
                 low, high = readings[name].range
                 far = ((x := np.asarray(value_B)) < low).sum() + (x > high).sum() if np.isfinite(low) else 0
@@ -104,18 +108,21 @@ def build(
                     counts.notes.append(f"column {name!r}: {far} cells lie outside {low} to {high}, where the fit has seen values")
         elif item.modality == "text":
             columns[key] = text(*parsed[0])
-        else:
-            extraction = Extraction(item.modality, tuple(extractors[key]), media, corruption)
-            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
-            columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+            columns[key] = corrupted(columns[key], corruption) if corruption else columns[key]
+            for e in extractors.get(key, ()):
+                assert isinstance(e, Frozen)
+                columns[key] = text_features(columns[key], e, store or Store(), counts, partial(progress, f"features of {item.name}"))
+        elif key not in columns:
+            items = together_read(item, inputs)
+            extraction = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media, corruption)
+            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.reads[0]]))
+            columns |= media_columns(items, extraction, split, store or Store(), counts, progress, *parsed[0])
         for (name, column), (_, state_B) in zip(held.items(), parsed, strict=True):
             for row in np.flatnonzero(state_B == State.BROKEN).tolist():
                 cell = column[row].as_py()
                 cell = f"{cell[:60]}…" if isinstance(cell, str) and len(cell) > 60 else cell
                 got = "a nested object" if isinstance(cell, dict) else repr(cell)
-                counts.breaks(MediaError(f"not a {readings[name].modality}", got), name, row)
-        if corruption and item.key not in extractors:
-            columns[key] = corrupted(columns[key], corruption)
+                counts.breaks(MediaError(f"not a {item.modality if item.modality != 'table' else readings[name].modality}", got), name, row)
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
         lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
@@ -152,17 +159,46 @@ def text(values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
     return FeatureColumn({}, {"text": (np.frombuffer(content or b"", np.uint8), at_U)}, row_B[:, None], state_B)
 
 
+def text_features(
+    column: FeatureColumn, extractor: Frozen, store: Store, counts: Counts, progress: Callable[[int, int], None]
+) -> FeatureColumn:
+    """The column with what a frozen network makes of its texts, by the bytes of each; texts of about the same length together."""
+    content, offsets = column.ragged["text"]
+    text_U = [content[a:b] for a, b in pairwise(offsets)]
+    digest_U = np.array([BLAKE(t.tobytes()).hexdigest() for t in text_U], DIGEST)
+    order = np.argsort(np.diff(offsets), kind="stable")[::-1]
+    new = order[~store.has(extractor.spec, digest_U)[order]]
+    counts.reused += len(text_U) - len(new)
+    for start in range(0, len(new), SHARD):
+        shard = new[start : start + SHARD]
+        store.add(extractor.spec, digest_U[shard], *together(extractor, extractor.many([{"text": text_U[u]} for u in shard])))
+        counts.inferred += len(shard)
+        progress(min(start + SHARD, len(new)), len(new))
+    if len(new):
+        store.merge(extractor.spec)
+    sorted_U = np.unique(digest_U)
+    pack = store.read(extractor.spec, sorted_U, extractor.empty)
+    at_U = np.searchsorted(sorted_U, digest_U)
+    return replace(column, dense={**column.dense, **{n: np.asarray(a)[at_U] for n, a in pack.dense.items()}})
+
+
 def separator_of(reading: Reading) -> str | None:
     """What stands between several files in a cell."""
     return cast(str | None, reading.options.get("separator"))
 
 
-def media_column(
-    name: str, extraction: Extraction, split: Callable[[Cell], list[str | bytes]], store: Store, counts: Counts, progress: Progress,
-    values: pa.ChunkedArray, state_B: np.ndarray,
-) -> FeatureColumn:  # fmt: skip
-    """Cells -> files -> digests -> what the store lacks -> features. Files of equal bytes are one, whatever their paths; what is wrong
-    with one file of a row masks that one."""
+def together_read(item: Input, inputs: Inputs) -> list[Input]:
+    """The media inputs of one column, which is read once for all of them."""
+    return [i for i in inputs.values() if i.columns == item.columns and i.modality not in ("table", "text")]
+
+
+def media_columns(
+    items: Sequence[Input], extraction: Extraction, split: Callable[[Cell], list[str | bytes]], store: Store, counts: Counts,
+    progress: Progress, values: pa.ChunkedArray, state_B: np.ndarray,
+) -> Columns:  # fmt: skip
+    """Cells -> files -> digests -> what the store lacks -> the features of each input of one column. Files of equal bytes are one,
+    whatever their paths; what is wrong with one file of a row masks that one."""
+    (name,) = items[0].columns
     cells, cell_B = distinct(values)
     rows = np.flatnonzero(state_B == State.PRESENT)
     used_C, first_C, cell_R = np.unique(cell_B[rows], return_index=True, return_inverse=True)
@@ -177,33 +213,39 @@ def media_column(
     digests = [attempt(digest_of, file, extraction.media) for file in at]
     respelled = (extraction.media.said - said).items()
     counts.notes += [f"column {name!r}: {how} in {count} of {len(at)} names" for how, count in respelled]
-    errors = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
-    digest_F = np.array(["" if f in errors else d for f, d in enumerate(digests)], DIGEST)
+    unread = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
+    digest_F = np.array(["" if f in unread else d for f, d in enumerate(digests)], DIGEST)
     read = np.flatnonzero(digest_F != b"")
     digest_U, first_U = np.unique(digest_F[read], return_index=True)
     first_U = read[first_U]  # the first file of each digest
-    stored_EU = np.array([store.has(e.spec, digest_U) for e in extraction.extractors])
+    stored = {m: np.array([store.has(e.spec, digest_U) for e in some]) for m, some in extraction.readers.items()}
     files_F = list(at)
-    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~stored_EU.all(0)].tolist()}
+    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~np.concatenate([*stored.values()]).all(0)].tolist()}
     counts.reused += len(digest_U) - len(new)
-    lacking = tuple(e for e, stored_U in zip(extraction.extractors, stored_EU, strict=True) if not stored_U.all())
-    errors |= extract(replace(extraction, extractors=lacking), store, counts, partial(progress, f"features of {name}"), new)
-    for f, e in sorted(errors.items()):
-        counts.breaks(e, name, row_F[f])
-    kept_U = digest_U[~np.isin(first_U, list(errors))]
-    row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
+    lacking = {m: tuple(e for e, has_U in zip(some, stored[m], strict=True) if not has_U.all()) for m, some in extraction.readers.items()}
+    lacking = {m: some for m, some in lacking.items() if some}
+    errors = extract(replace(extraction, readers=lacking), store, counts, partial(progress, f"features of {name}"), new)
     at_CK = np.full((len(file_CK), max(map(len, file_CK), default=1) or 1), -1)
     for c, files in enumerate(file_CK):
         at_CK[c, : len(files)] = [at[file] for file in files]
-    row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
-    row_BK[rows] = row_F1[at_CK][cell_R]
-    state_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
     empty_C = np.array([files == [] for files in held], bool)
-    state_B[rows[empty_C[cell_R]]] = State.MISSING
-    packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extraction.extractors]
-    dense = {name: array for pack in packs for name, array in pack.dense.items()}
-    ragged = {name: held for pack in packs for name, held in pack.ragged.items()}
-    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors), kept_U)
+    columns = {}
+    for number, item in enumerate(items):
+        wrong = errors.get(item.modality, {})
+        for f, e in sorted((wrong if number else unread | wrong).items()):  # what cannot be read is said once
+            counts.breaks(e, item.name if f in wrong else name, row_F[f])
+        kept_U = digest_U[~np.isin(first_U, list(wrong))]
+        row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
+        row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
+        row_BK[rows] = row_F1[at_CK][cell_R]
+        mine_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
+        mine_B[rows[empty_C[cell_R]]] = State.MISSING
+        extractors = extraction.readers[item.modality]
+        packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extractors]
+        dense = {feature: array for pack in packs for feature, array in pack.dense.items()}
+        ragged = {feature: pair for pack in packs for feature, pair in pack.ragged.items()}
+        columns[item.key] = FeatureColumn(dense, ragged, row_BK, mine_B, tuple(e.spec for e in extractors), kept_U)
+    return columns
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -214,39 +256,75 @@ def digest_of(cell: Cell, media: Media) -> str:
 
 def extract(
     extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
-) -> dict[int, MediaError]:
-    """Store the features of new cells, a shard at a time, by workers if there are many; the errors of those that have none."""
-    errors, made, size = dict[int, MediaError](), dict[str, Features](), 0
-    few = contextlib.nullcontext(partial(map, lambda request: attempt(extraction.one, *request)))
+) -> dict[str, dict[int, MediaError]]:
+    """Store the features of new cells, a shard at a time, by workers if there are many; by modality the errors of those without any.
+    Networks read what workers make for them, which isn't stored."""
+    errors: dict[str, dict[int, MediaError]] = {m: {} for m in extraction.readers}
+    made: dict[str, dict[str, Features]] = {m: {} for m in extraction.readers}
+    waits: dict[str, list[str]] = {m: [] for m in extraction.readers}
+    size = 0
+    working = replace(extraction, readers={m: for_workers(some) for m, some in extraction.readers.items()})
+    few = contextlib.nullcontext(partial(map, lambda request: attempt(working.one, *request)))
+
+    def infer() -> None:
+        for m, cells in waits.items():
+            run_networks(extraction.readers[m], [made[m][cell] for cell in cells], counts)
+            cells.clear()
 
     def keep() -> None:
-        for e in extraction.extractors if made else ():
-            store.add(e.spec, np.array(list(made), DIGEST), *together(e, list(made.values())))
-        counts.decoded += len(made)
-        counts.extracted += len(made) * len(extraction.extractors)
-        made.clear()
+        infer()
+        for m, extractors in extraction.readers.items():
+            for e in extractors if made[m] else ():
+                store.add(e.spec, np.array(list(made[m]), DIGEST), *together(e, list(made[m].values())))
+            counts.decoded += len(made[m])
+            counts.extracted += len(made[m]) * len(extractors)
+            made[m].clear()
 
-    with few if len(new) <= FEW else pool(extraction) as answers:
+    with few if len(new) <= FEW else pool(working) as answers:
         for start in range(0, len(new), SHARD):
             shard = list(new)[start : start + SHARD]
             try:
                 for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
-                    if isinstance(reply, MediaError):
-                        errors[c] = reply
-                    else:
-                        made[new[c][1]] = reply
-                        size += sum(array.nbytes for array in reply.values())
+                    for m in extraction.readers:
+                        one = reply if isinstance(reply, MediaError) else reply[m]
+                        if isinstance(one, MediaError):
+                            errors[m][c] = one
+                        else:
+                            made[m][new[c][1]] = one
+                            waits[m].append(new[c][1])
+                            size += sum(array.nbytes for array in one.values())
+                    if max(map(len, waits.values()), default=0) >= BATCH:
+                        infer()
                     if size > ROOM:
                         keep()
                         size = 0
                     progress(done, len(new))
             finally:  # who is interrupted, or out of time, keeps what is done
                 keep()
-    for e in extraction.extractors if new else ():
+    for e in (e for some in extraction.readers.values() for e in some if new):
         store.merge(e.spec)
-    if new and (freed := store.trim([e.spec for e in extraction.extractors])):
+    if new and (freed := store.trim([e.spec for some in extraction.readers.values() for e in some])):
         counts.notes.append(f"the cache was over its limit: {freed / 1e6:,.0f} MB that were not used for longest are deleted")
     return errors
+
+
+def for_workers(extractors: Sequence[Extractor]) -> tuple[Extractor, ...]:
+    """What workers run for these, each once."""
+    every = {e.spec.digest: e for one in extractors if (e := one.source if isinstance(one, Frozen) else one)}
+    return tuple(every.values())
+
+
+def run_networks(extractors: Sequence[Extractor], made: Sequence[Features], counts: Counts) -> None:
+    """Put what frozen networks make of some cells in place of what workers made for them alone."""
+    frozen = [e for e in extractors if isinstance(e, Frozen)]
+    kept = {name for e in extractors for name in e.empty}
+    for e in frozen if made else ():
+        counts.inferred += len(made)
+        for cell, found in zip(made, e.many(made), strict=True):
+            cell.update(found)
+    for cell in made if frozen else ():
+        for name in cell.keys() - kept:
+            del cell[name]
 
 
 def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -258,9 +336,11 @@ def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarr
 
 def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
     """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
-    columns = {}
+    columns: Columns = {}
     for key, item in inputs.items():
-        values, states = zip(*(readings[name].cell(cells.get(name)) for name in item.columns), strict=True)
+        values, states = zip(
+            *(readings[read].cell(cells.get(name)) for read, name in zip(item.reads, item.columns, strict=True)), strict=True
+        )
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
@@ -269,20 +349,33 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
             content = (value or "").encode(errors="replace")
             ragged = {"text": (np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)]))}
             at = np.array([[0 if state == State.PRESENT else -1]])
-            columns[key] = FeatureColumn({}, ragged, at, np.array([state], np.int8))
+            dense: dict[str, np.ndarray] = {}
+            for e in extractors.get(key, ()):
+                assert isinstance(e, Frozen)
+                dense |= together(e, e.many([{"text": ragged["text"][0]}] if content else []))[0]
+            columns[key] = FeatureColumn(dense, ragged, at, np.array([state], np.int8))
             continue
-        split = media_modality(item.modality).files
-        files = attempt(split, value, media, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
-        one = Extraction(item.modality, tuple(extractors[key]), media).one
+        if key in columns:
+            continue
+        items, split = together_read(item, inputs), media_modality(item.modality).files
+        files = attempt(split, value, media, separator_of(readings[item.reads[0]])) if state == State.PRESENT else []
+        one = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media).one
         made = [files] if isinstance(files, MediaError) else [attempt(one, file) for file in files]
-        good = [m for m in made if not isinstance(m, MediaError)]
-        if state == State.PRESENT and not good:
-            state = State.BROKEN if made else State.MISSING
-        dense: dict[str, np.ndarray] = {}
-        ragged = {}
-        for e in extractors[key]:
-            some = together(e, good)
-            dense, ragged = dense | some[0], ragged | some[1]
-        there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
-        columns[key] = FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
+        for i in items:
+            mine = [m if isinstance(m, MediaError) else m[i.modality] for m in made]
+            columns[i.key] = row_column(mine, extractors[i.key], state)
     return columns
+
+
+def row_column(made: Sequence[Features | MediaError], extractors: Sequence[Extractor], state: State) -> FeatureColumn:
+    """The features of the files of one row's cell."""
+    good = [m for m in made if not isinstance(m, MediaError)]
+    if state == State.PRESENT and not good:
+        state = State.BROKEN if made else State.MISSING
+    dense: dict[str, np.ndarray] = {}
+    ragged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for e in extractors:
+        some = together(e, good)
+        dense, ragged = dense | some[0], ragged | some[1]
+    there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
+    return FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))

@@ -154,9 +154,18 @@ class Fitted:
             {f"{name}/{k}": v for name, part in parts.items() for k, v in part.files.items()},
         )
 
+    @classmethod
+    def beside(cls, parts: Mapping[str, Fitted]) -> Fitted:
+        """The same, flat, so that it may be a part itself."""
+        merged = cls.merge(parts, {})
+        return replace(merged, config={f"{name}/{k}": v for name, part in parts.items() for k, v in part.config.items()})
+
     def part(self, name: str) -> Fitted:
-        """The part that `merge` put in under this name."""
+        """The part that `merge` or `beside` put in under this name."""
         start = f"{name}/"
+        if "parts" not in self.config:
+            config = {k.removeprefix(start): v for k, v in self.config.items() if k.startswith(start)}
+            return replace(self, config={"parts": {name: config}}).part(name)
         arrays = {k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)}
         files = {k.removeprefix(start): v for k, v in self.files.items() if k.startswith(start)}
         return Fitted(self.config["parts"][name], arrays, files)  # type: ignore[index,call-overload,arg-type]

@@ -19,6 +19,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -33,7 +34,7 @@ LITTER = 24 * 3600  # seconds after which an unfinished pack is nobody's
 LIMIT = "50GB"  # of all that is stored
 STEP = 32 * 2**20  # bytes copied at once, so that a merge needs little memory
 # What NumPy and JSON raise on files that are cut or overwritten.
-DAMAGE = (FileNotFoundError, ValueError, EOFError, LookupError, TypeError)
+DAMAGE = (FileNotFoundError, ValueError, EOFError, LookupError, TypeError, SyntaxError, TokenError, MemoryError)
 Ragged = tuple[np.ndarray, np.ndarray]  # values, offsets [U + 1]
 
 

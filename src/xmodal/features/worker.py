@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import faulthandler
+import hashlib
 import io
 import json
 import math
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +26,11 @@ from xmodal.errors import MediaError, WorkerError
 from xmodal.features.corrupt import Corruption, Worse
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import registered
-from xmodal.media import Caps, Cell, Media, shown
+from xmodal.media import Caps, Cell, Media, attempt, shown
 from xmodal.modality import MODALITIES, MediaModality
 
 Features = dict[str, np.ndarray]
+Made = dict[str, Features | MediaError]  # by modality
 Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have
 Stream = io.BufferedIOBase
 TIMEOUT = 60.0  # seconds a cell may take
@@ -38,20 +40,27 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is done with each cell of a column."""
+    """What is done with each cell of a column: the extractors of each modality that it is read as."""
 
-    modality: str
-    extractors: tuple[Extractor, ...]
+    readers: Mapping[str, tuple[Extractor, ...]]
     media: Media
     corruption: Corruption | None = None
 
-    def one(self, cell: Cell, digest: str | None = None) -> Features:
-        """All extractors share one opened cell. `digest`: what the bytes must still be. Raises MediaError."""
-        raw = media_modality(self.modality).open(cell, self.media)
-        if digest and raw.digest != digest:
+    def one(self, cell: Cell, digest: str | None = None) -> Made:
+        """The bytes are read once, and the extractors of a modality share one opened cell. `digest`: what the bytes must still be. Raises
+        MediaError."""
+        with self.media.open(cell) as file:
+            content = file.read()
+        if digest and hashlib.blake2b(content, digest_size=16).hexdigest() != digest:
             raise MediaError("changed while it was read", shown(cell), "try again")
-        raw = Worse(raw, self.corruption) if self.corruption else raw
-        return {name: array for extractor in self.extractors for name, array in extractor.one(raw).items()}
+        media = replace(self.media, held={cell: content})
+        return {modality: attempt(self.features, modality, cell, media) for modality in self.readers}
+
+    def features(self, modality: str, cell: Cell, media: Media) -> Features:
+        """Of one cell in one modality. Raises MediaError."""
+        raw = media_modality(modality).open(cell, media)
+        raw = Worse(raw, self.corruption) if self.corruption and self.corruption.modality == modality else raw
+        return {name: array for extractor in self.readers[modality] for name, array in extractor.one(raw).items()}
 
 
 def media_modality(name: str) -> MediaModality:
@@ -103,9 +112,9 @@ class Worker:
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
         command, env = [sys.executable, "-P", "-m", "xmodal.features.worker"], {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
         self.process = subprocess.Popen(command, env=env, **pipes)
-        modality, extractors, media = self.extraction.modality, self.extraction.extractors, self.extraction.media
+        media = self.extraction.media
         settings = {
-            "modality": modality, "extractors": [[e.name, dataclasses.asdict(e)] for e in extractors],
+            "readers": {m: [[e.name, dataclasses.asdict(e)] for e in some] for m, some in self.extraction.readers.items()},
             "roots": [str(root) for root in media.roots], "caps": dataclasses.asdict(media.caps), "timeout": TIMEOUT, "memory": MEMORY,
             "corruption": dataclasses.asdict(self.extraction.corruption) if self.extraction.corruption else None,
         }  # fmt: skip
@@ -115,7 +124,7 @@ class Worker:
         except (EOFError, OSError) as e:
             raise WorkerError("an extraction worker ended at its start: run python -m xmodal.features.worker") from e
 
-    def ask(self, cell: Cell, digest: str) -> Features | MediaError:
+    def ask(self, cell: Cell, digest: str) -> Made | MediaError:
         """If the process dies or takes too long, that is the cell's fault."""
         if self.process is None:
             self.start()
@@ -123,12 +132,18 @@ class Worker:
         arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
         try:
             send(self.process.stdin, {"digest": digest, "cell": None if arrays else cell}, arrays)
-            header, features = receive(self.process.stdout)
+            header, arrays = receive(self.process.stdout)
         except (EOFError, OSError):
             self.end()
             reason = "crashes the decoder" if time.monotonic() - start < TIMEOUT else "takes too long to decode"
             return MediaError(reason, shown(cell), "replace the file")
-        return MediaError(*header["error"]) if "error" in header else features
+        if "error" in header:
+            return MediaError(*header["error"])
+        made: Made = {m: MediaError(*header["errors"][m]) if m in header["errors"] else {} for m in self.extraction.readers}
+        for name, array in arrays.items():
+            modality, _, feature = name.partition("/")
+            cast(Features, made[modality])[feature] = array
+        return made
 
     def end(self) -> None:
         """Kill the process, whatever it does."""
@@ -139,12 +154,12 @@ class Worker:
 
 
 @contextlib.contextmanager
-def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Iterator[Features | MediaError]]]:
+def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Iterator[Made | MediaError]]]:
     """Answers requests in order, by as many workers as there are cores; a thread speaks to each."""
     workers = [Worker(extraction) for _ in range(cores())]
     threads, idle = ThreadPoolExecutor(len(workers)), workers.copy()
 
-    def ask(request: Request) -> Features | MediaError:
+    def ask(request: Request) -> Made | MediaError:
         worker = idle.pop()  # there are as many as threads
         try:
             return worker.ask(*request)
@@ -164,9 +179,9 @@ def main() -> None:
     requests, replies = cast(Stream, sys.stdin.buffer), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come among the replies
     given, _ = receive(requests)
-    extractors = tuple(registered("extractors", EXTRACTORS, name)(**settings) for name, settings in given["extractors"])
+    readers = {m: tuple(registered("extractors", EXTRACTORS, name)(**how) for name, how in some) for m, some in given["readers"].items()}
     media = Media(tuple(map(Path, given["roots"])), Caps(**given["caps"]))
-    extraction = Extraction(given["modality"], extractors, media, Corruption(**given["corruption"]) if given["corruption"] else None)
+    extraction = Extraction(readers, media, Corruption(**given["corruption"]) if given["corruption"] else None)
     with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):  # only Linux counts all that a process allocates
         import resource
 
@@ -179,7 +194,10 @@ def main() -> None:
             return
         faulthandler.dump_traceback_later(given["timeout"], exit=True)  # ends this process whatever hangs in it
         try:
-            send(replies, {}, extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"]))
+            made = extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"])
+            errors = {m: [one.reason, one.where, one.do] for m, one in made.items() if isinstance(one, MediaError)}
+            good = {m: one for m, one in made.items() if not isinstance(one, MediaError)}
+            send(replies, {"errors": errors}, {f"{m}/{name}": array for m, one in good.items() for name, array in one.items()})
         except MediaError as e:
             send(replies, {"error": [e.reason, e.where, e.do]}, {})
         except MemoryError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
 from xmodal.modality.text import Words, coded, counts
+from xmodal.modality.video import Video
 from xmodal.table import GAPS, Guess, Reading, Table
 from xmodal.table.reading import spelled
 
@@ -62,40 +64,65 @@ MODALITIES: dict[str, Modality] = {
     "number": Measure("number"),
     "date": Measure("date"),
     "image": Image(),
+    "video": Video(),
     "category": Words("category"),
     "text": Words("text"),
 }
 
 
 def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], list[str]]:
-    """How each input column is read, and what to tell the user of columns left out. Raises ConfigError."""
+    """How each input column is read (see `named`), and what to tell the user of columns left out. Raises ConfigError."""
     roles = job.roles
     for name in (*roles, *job.use, *job.ignore, *(n for n in job.modality if n not in job.input)):
         table.column(name)
     of_groups = {n: job.modality[g] for g in job.input if g in job.modality for n in matching(job.input[g], table.data.column_names)}
     job = replace(job, modality=of_groups | job.modality)
-    for kind in job.modality.values():
-        asked(kind)
-    found: dict[str, Reading] = {}
+    for name in job.modality:
+        for way in ways(name, job):
+            asked(way.modality[name])
+    found = list[Reading]()
     said = list(table.notes)
     wrong: ConfigError | None = None
     for name in table.data.column_names:
         if name in roles or name in job.ignore or (job.use and name not in job.use):
             continue
         try:
-            read = reading(name, table.column(name), job, media)
+            several = [reading(name, table.column(name), how, media) for how in ways(name, job)]
         except ConfigError as e:
-            wrong, read = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), e.got
-        if isinstance(read, Guess):
-            found[name] = replace(read.reading, column=name, reason=read.reading.reason.replace("COL=", f"{name}="))
-            said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
-        else:
-            said.append(f"column {name!r} is left out: {read}")
-    if wrong and not any(family(r) == "media" for r in found.values()):
+            wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [e.got]
+        for read in several:
+            if isinstance(read, Guess):
+                found.append(replace(read.reading, column=name, reason=read.reading.reason.replace("COL=", f"{name}=")))
+                said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
+            else:
+                said.append(f"column {name!r} is left out: {read}")
+    if wrong and not any(family(r) == "media" for r in found):
         raise wrong  # where no column's files open, the folder must be wrong
     if not found:
         raise ConfigError("a column to learn from", "; ".join(said) or "none besides the roles", "name one with --use")
-    return found, said
+    return named(found), list(dict.fromkeys(said))
+
+
+def named(readings: Iterable[Reading]) -> dict[str, Reading]:
+    """Each under its column's name; of a column that is read in several ways under column:modality. Raises ConfigError for a name twice."""
+    held = [*readings]
+    often = Counter(r.column for r in held)
+    names = [r.column if often[r.column] == 1 else f"{r.column}:{r.modality}" for r in held]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ConfigError("a name an input", f"{name!r} twice", "read the column in another way, or rename the other column")
+    return dict(zip(names, held, strict=True))
+
+
+def ways(name: str, job: Job) -> list[Job]:
+    """A job for each way to read a column that --modality COL=KIND+KIND asks for; one, if it doesn't. Raises ConfigError."""
+    kinds, colon, options = job.modality.get(name, "").partition(":")
+    if "+" in kinds and (plain := [k for k in kinds.split("+") if registered("modalities", MODALITIES, k).family != "media"]):
+        got = f"--modality {name}={kinds}, but {plain[0]} has no files"
+        raise ConfigError("modalities of files, to read a column in several ways", got, "name a copy of the column for it")
+    return (
+        [replace(job, modality={**job.modality, name: f"{kind}{colon}{options}"}) for kind in kinds.split("+")] if "+" in kinds else [job]
+    )
 
 
 def asked(spec: str) -> tuple[str, dict[str, Json]]:
@@ -192,7 +219,7 @@ def family(reading: Reading) -> str:
 
 def inputs(readings: Mapping[str, Reading], job: Job) -> dict[Key, Input]:
     """A media or text column is an input; plain columns form the named groups, the rest one more. Raises ConfigError."""
-    found = [Input(f"{MAIN}.{n}", r.modality, (n,)) for n, r in readings.items() if family(r) != "plain"]
+    found = [Input(f"{MAIN}.{n}", r.modality, (r.column,)) for n, r in readings.items() if family(r) != "plain"]
     rest = [n for n in readings if n not in {i.name for i in found}]
     spare = next(n for n in ("table", "columns", "plain columns") if n not in {i.name for i in found} | set(job.input))
     for name, pattern in {**job.input, **({spare: "*"} if rest else {})}.items():

@@ -140,7 +140,16 @@ def experts(report: Found) -> Html:
     first = table("The best of each family", head[:5], [line[:5] for line in lines[: len(best) + 1]])
     told = note("No weight: tried, and left out of the answer. Hybrid corrects the others' sum and has no score of its own. Rounds are "
                 "epochs or trees. Validation rows are those that the fit chose by.")  # fmt: skip
-    return tag("div", first, table("All experts", head, lines[len(best) + 1 :]), told)
+    return tag("div", first, *map(note, brought(report)), table("All experts", head, lines[len(best) + 1 :]), told)
+
+
+def brought(report: Found) -> list[str]:
+    """What a frozen pretrained network adds to each input that has one."""
+    return [
+        f"Pretrained network of {name}: the validation loss of {name} alone is {number(one['with'])} from its features, "
+        f"{number(one['without'])} without them."
+        for name, one in report.get("pretrained", {}).items() if "without" in one
+    ]  # fmt: skip
 
 
 def learning(report: Found) -> Html:

@@ -29,9 +29,9 @@ def drawn(opened: Opened, columns: Mapping[Key, FeatureColumn], picked: list[Any
     found, room = list[Json](), ROOM
     for one in picked:
         row, cells = one["row"], list[Json]()
-        for key, name in [(k, c) for k, i in opened.inputs.items() for c in i.columns][:CELLS]:
-            raw = opened.table.data[name][row].as_py() if name in opened.table.data.column_names else None
+        for key, name in [(k, n) for k, i in opened.inputs.items() for n in i.reads][:CELLS]:
             reading, state = opened.readings[name], State(columns[key].state_B[row])
+            raw = opened.table.data[reading.column][row].as_py() if reading.column in opened.table.data.column_names else None
             if family(reading) == "plain":
                 state = reading.cell(raw)[1]
             kind, content = ("note", "missing" if state == State.MISSING else "unreadable") if state else ("text", cut(raw, LETTERS))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from xmodal.features.extractors.base import Extractor
+from xmodal.features.extractors.base import Extractor, Frozen
 from xmodal.features.extractors.descriptor import Descriptor
+from xmodal.features.extractors.frames import Frames
+from xmodal.features.extractors.motion import Motion
 from xmodal.features.extractors.pixels import Pixels
+from xmodal.features.extractors.scaled import Scaled
 
-EXTRACTORS: dict[str, type[Extractor]] = {"descriptor": Descriptor, "pixels": Pixels}
+EXTRACTORS: dict[str, type[Extractor]] = {
+    "descriptor": Descriptor, "pixels": Pixels, "scaled": Scaled, "motion": Motion, "frames": Frames
+}  # fmt: skip
 # What classic experts and the descriptor encoder read of each modality: dense features, each a block of its own.
-CLASSIC: dict[str, Extractor] = {"image": Descriptor()}
+CLASSIC: dict[str, Extractor] = {"image": Descriptor(), "video": Motion()}
 
-__all__ = ["CLASSIC", "EXTRACTORS", "Extractor"]
+__all__ = ["CLASSIC", "EXTRACTORS", "Extractor", "Frozen"]
