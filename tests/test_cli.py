@@ -63,7 +63,7 @@ class Recorder:
         self.job = Job.from_json(roles)
         inputs = {n: types.SimpleNamespace(name=n, modality=n) for n in ("picture", "table")}
         answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs=inputs)
-        self.model = types.SimpleNamespace(answer=answer, readings={"picture": None, "x": None, "y": None})
+        self.model = types.SimpleNamespace(answer=answer, readings={n: types.SimpleNamespace(column=n) for n in ("picture", "x", "y")})
         self.made.append(self)
 
     def fit(self, source, progress, folder, resume):

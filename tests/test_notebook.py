@@ -47,7 +47,7 @@ def test_a_fit_shows_one_bar_and_a_table_that_grows(kernel: Kernel, capsys: pyte
     assert kernel.displays == 1 and capsys.readouterr() == ("", "")
     lines = [page.count("<tr>") for page in kernel.html]
     assert lines == sorted(lines) and lines[-1] > lines[0] + 3 and all(page.count("<progress") == 1 for page in kernel.html)
-    assert "&lt;b&gt;.linear" in kernel.html[-1] and not any("<b>" in page for page in kernel.html)
+    assert "linear, &lt;b&gt;" in kernel.html[-1] and not any("<b>" in page for page in kernel.html)
     kernel.html.clear()
     told = list[str]()
     quick().fit(pa.table(rows()), progress=lambda stage, done, total: told.append(stage))
