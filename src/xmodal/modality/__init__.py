@@ -13,6 +13,7 @@ import pyarrow as pa
 from xmodal.errors import ConfigError, unknown
 from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
+from xmodal.modality.audio import Audio
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
 from xmodal.modality.text import Words, coded, counts
@@ -61,6 +62,7 @@ MODALITIES: dict[str, Modality] = {
     "number": Measure("number"),
     "date": Measure("date"),
     "image": Image(),
+    "audio": Audio(),
     "category": Words("category"),
     "text": Words("text"),
 }
