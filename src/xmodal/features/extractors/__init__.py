@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xmodal.features.extractors.audio import LogMel, Mfcc
 from xmodal.features.extractors.base import Extractor, Frozen
 from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.frames import Frames
@@ -10,9 +11,9 @@ from xmodal.features.extractors.pixels import Pixels
 from xmodal.features.extractors.scaled import Scaled
 
 EXTRACTORS: dict[str, type[Extractor]] = {
-    "descriptor": Descriptor, "pixels": Pixels, "scaled": Scaled, "motion": Motion, "frames": Frames
+    "descriptor": Descriptor, "pixels": Pixels, "scaled": Scaled, "motion": Motion, "frames": Frames, "logmel": LogMel, "mfcc": Mfcc
 }  # fmt: skip
 # What classic experts and the descriptor encoder read of each modality: dense features, each a block of its own.
-CLASSIC: dict[str, Extractor] = {"image": Descriptor(), "video": Motion()}
+CLASSIC: dict[str, Extractor] = {"image": Descriptor(), "video": Motion(), "audio": Mfcc()}
 
 __all__ = ["CLASSIC", "EXTRACTORS", "Extractor", "Frozen"]
