@@ -25,6 +25,7 @@ BENCHES = (
     "tweets",
     "fashion",
     "raw",
+    "pretrained",
     "memory",
     "mutations",
     "conformal",

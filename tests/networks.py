@@ -10,7 +10,19 @@ import torch
 
 pytest.importorskip("transformers")
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, CLIPConfig, CLIPModel, ViTConfig, ViTModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    VideoMAEConfig,
+    VideoMAEModel,
+    ViTConfig,
+    ViTModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.utils import logging
@@ -63,4 +75,19 @@ def clip(folder: Path) -> Path:
     CLIPModel(config).save_pretrained(folder)
     tokenizer(folder)
     processor(CLIPImageProcessorPil, folder, size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return folder
+
+
+def wav2vec2(folder: Path) -> Path:
+    torch.manual_seed(3)
+    layers = {"conv_dim": (8, 8), "conv_kernel": (10, 8), "conv_stride": (5, 4), "num_conv_pos_embeddings": 16}
+    Wav2Vec2Model(Wav2Vec2Config(**layers, num_conv_pos_embedding_groups=2, **SMALL)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(folder)
+    return folder
+
+
+def videomae(folder: Path) -> Path:
+    torch.manual_seed(4)
+    VideoMAEModel(VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, tubelet_size=2, **SMALL)).save_pretrained(folder)
+    processor(ViTImageProcessorPil, folder, size={"height": 32, "width": 32})
     return folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.doubles import pointed, ragged
-from tests.networks import POSITIONS, bert, clip, vit
+from tests.networks import POSITIONS, bert, clip, videomae, vit, wav2vec2
 
 from xmodal.batch import tensors
 from xmodal.context import Identity
@@ -28,7 +28,14 @@ RANDOM = np.random.default_rng(0)
 TEXTS = ["a good film", "the very dull story " * 9, "good", "fine plot fine plot"]
 NOTES = pointed({}, {"text": ragged(TEXTS)}, np.array([0, 1, -1, 2, 3]))
 SCALED = pointed({"scaled": RANDOM.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)}, {}, np.array([0, 1, -1, 2, 3]))
-MADE = {"bert": (bert, NOTES), "vit": (vit, SCALED), "clip text": (clip, NOTES), "clip image": (clip, SCALED)}
+FRAMES = pointed({"scaled": RANDOM.integers(0, 256, (4, 4, 32, 32, 3), dtype=np.uint8)}, {}, SCALED.row_BK[:, 0])
+WAVES = pointed(
+    {}, {"wave": (RANDOM.integers(-999, 999, 3000).astype(np.int16), np.array([0, 900, 1500, 2500, 3000]))}, SCALED.row_BK[:, 0]
+)
+MADE = {
+    "bert": (bert, NOTES), "vit": (vit, SCALED), "clip text": (clip, NOTES), "clip image": (clip, SCALED), "videomae": (videomae, FRAMES),
+    "wav2vec2": (wav2vec2, WAVES),
+}  # fmt: skip
 
 
 def asked(folder: Path, mode: str) -> type[Encoder]:

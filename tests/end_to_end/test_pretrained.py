@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
-from tests.networks import bert, clip, vit
+from tests.clips import clip, moving
+from tests.networks import bert, videomae, vit, wav2vec2
+from tests.networks import clip as joint
 from typer.testing import CliRunner
 
 from xmodal import Learner, cli, race
@@ -35,8 +38,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         note = "" if row % 10 == 9 else f"the {' '.join(words)} {row}"
         lines.append(f"{row}.png,{note},{random.normal():.3f},{'yes' if row % 2 else 'no'}")
     (folder / "table.csv").write_text("\n".join(lines))
-    for make in (bert, vit, clip):
-        make(folder / make.__name__)
+    for name, make in {"bert": bert, "vit": vit, "clip": joint}.items():
+        make(folder / name)
     return folder
 
 
@@ -122,3 +125,24 @@ def test_a_network_that_cannot_read_the_input(at: Path) -> None:
         cli.app, ["fit", "table.csv", "--target", "label", "--encoder", "image=pretrained:no/where", "--out", "model"]
     )
     assert found.exit_code == 1 and "hf download no/where" in found.stderr
+
+
+def test_sounds_and_clips(at: Path) -> None:
+    random, lines = np.random.default_rng(0), ["sound,film,label"]
+    for row in range(40):
+        tone = 0.4 * np.sin(np.arange(2000) * (0.2 if row % 2 else 0.9)) + 0.05 * random.normal(size=2000)
+        soundfile.write(f"{row}.wav", tone, 8000)
+        Path(f"{row}.mp4").write_bytes(clip(moving("left" if row % 2 else "right", row)))
+        lines.append(f"{row}.wav,{row}.mp4,{'slow' if row % 2 else 'fast'}")
+    Path("media.csv").write_text("\n".join(lines))
+    wav2vec2(at / "wav2vec2")
+    videomae(at / "videomae")
+    asked = ["--encoder", "audio=pretrained:wav2vec2", "--encoder", "video=pretrained:videomae"]
+    run("fit", "media.csv", "--target", "label", *asked, *QUICK, "--out", "heard")
+    report = json.loads(Path("heard/report.json").read_text())
+    assert report["counts"]["inferred"] == 80 and {"sound.pretrained", "film.pretrained"} <= {e["name"] for e in report["experts"]}
+    assert report["pretrained"]["sound"]["with"] < 0.6, "even a random network tells tones apart"
+    proba = Learner.load("heard").predict_proba("media.csv")
+    forget("wav2vec2", "videomae")
+    row = Predictor(Learner.load("heard")).row({"sound": "3.wav", "film": "3.mp4"})["label"]
+    assert np.allclose(row.score[0], proba[3], atol=1e-5)

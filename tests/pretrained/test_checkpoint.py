@@ -8,7 +8,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tests.networks import bert, clip, vit
+from tests.networks import bert, clip, videomae, vit, wav2vec2
+from transformers import ASTConfig, ASTModel
 
 from xmodal.encoders.pretrained import parse, resolved
 from xmodal.errors import ConfigError
@@ -82,10 +83,17 @@ def test_names() -> None:
 
 
 def test_what_a_network_reads(tmp_path: Path) -> None:
-    made = [read(kind(tmp_path / kind.__name__)) for kind in (bert, vit, clip)]
-    assert [sorted(c.modalities) for c in made] == [["text"], ["image"], ["image", "text"]]
-    assert [c.length(m) for c in made for m in sorted(c.modalities)] == [16, 16, 12, 12]
-    assert len({c.weights for c in made}) == 3
+    made = [read(kind(tmp_path / kind.__name__)) for kind in (bert, vit, clip, wav2vec2, videomae)]
+    assert [sorted(c.modalities) for c in made] == [["text"], ["image"], ["image", "text"], ["audio"], ["video"]]
+    assert [c.length(m) for c in made for m in sorted(c.modalities)] == [16, 16, 12, 12, 16, 16]
+    assert len({c.weights for c in made}) == 5
+
+
+def test_networks_of_spectra_are_refused(tmp_path: Path) -> None:
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    ASTModel(ASTConfig(max_length=32, num_mel_bins=16, **size)).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="a network that reads tokens, pixels or waveforms"):
+        encoder_class(resolved(f"pretrained:{tmp_path}", False))
 
 
 def test_the_hash_is_of_every_byte(tmp_path: Path) -> None:

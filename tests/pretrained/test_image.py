@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.networks import clip, processor, vit
-from transformers import CLIPModel, ResNetConfig, ResNetModel, SiglipVisionConfig, SiglipVisionModel, ViTModel
+from tests.networks import clip, processor, videomae, vit
+from transformers import CLIPModel, ResNetConfig, ResNetModel, SiglipVisionConfig, SiglipVisionModel, VideoMAEModel, ViTModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
@@ -109,3 +109,21 @@ def test_averaged_views(tmp_path: Path) -> None:
     other = [m["frozen"] for m in mirrored.many([{"scaled": mirrored.source.resized(p)[:, ::-1].copy()} for p in PICTURES])]
     assert np.allclose(twice, (once + np.stack(other)) / 2, atol=1e-5)
     assert made_of(tmp_path, 10).shape == once.shape
+
+
+class Clip:
+    digest = ""
+
+    def load(self, frames: int) -> np.ndarray:
+        return RANDOM.integers(0, 256, (frames, 40, 50, 3), dtype=np.uint8)
+
+
+def test_the_frames_of_a_clip(tmp_path: Path) -> None:
+    extractor = PretrainedPictures(keep(read(videomae(tmp_path))).weights, frames=4)
+    cell = extractor.source.one(Clip())
+    assert cell["scaled"].shape == (4, 32, 32, 3) == extractor.source.empty["scaled"].shape[1:]
+    pixels = (torch.tensor(cell["scaled"]).permute(0, 3, 1, 2)[None] / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        wanted = VideoMAEModel.from_pretrained(tmp_path).eval()(pixel_values=pixels).last_hidden_state[0].mean(0)
+    assert np.allclose(extractor.many([cell])[0]["frozen"], wanted, atol=1e-5)
+    assert PretrainedPictures(extractor.network, 10, 4).source.one(Clip())["scaled"].shape == (4, 37, 37, 3)

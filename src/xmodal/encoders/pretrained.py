@@ -23,7 +23,8 @@ from xmodal.errors import ConfigError, MissingExtra, unknown
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import Extractor
 from xmodal.job import Json
-from xmodal.pretrained import image, text
+from xmodal.pretrained import audio, image, text
+from xmodal.pretrained.audio import PretrainedSounds
 from xmodal.pretrained.checkpoint import BARE, KNOWN, Checkpoint, keep, known, located, network, read
 from xmodal.pretrained.image import ROWS, VIEWS, PretrainedPictures, published
 from xmodal.pretrained.text import PretrainedText, padded, reads_first, texts, tokenizer, window_length, windows
@@ -124,14 +125,17 @@ class Tuned(Encoder):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
         """Which network, and what it reads."""
-        modality = "text" if "text" in train.ragged else "image"
+        (other, *_) = sorted(cls.modality - {"text"}) or ["text"]
+        modality = "text" if "text" in train.ragged else other
         length = window_length(cls.checkpoint) if modality == "text" else 0
         return Fitted({"network": cls.checkpoint.weights, "modality": modality, "length": length})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
-        if fitted.config["modality"] == "image":
+        if fitted.config["modality"] in ("image", "video"):
             return replace(column, dense={"scaled": column.dense["scaled"]}, ragged={})
+        if fitted.config["modality"] == "audio":
+            return replace(column, dense={}, ragged={"wave": column.ragged["wave"]})
         found = windows(str(fitted.config["network"]), texts(column))
         length_U = np.bincount(found.text_W, list(map(len, found.ids)), column.cells).astype(np.int64)
         ids = np.array([i for one in found.ids for i in one], np.int32)
@@ -143,6 +147,11 @@ class Tuned(Encoder):
         self.length = int(number(fitted.config["length"]))
         self.body = copy.deepcopy(network(self.checkpoint.weights, self.reads)).requires_grad_(self.mode == "full").train()
         inner: Any = getattr(self.body, "tower", self.body)
+        for name, parameter in self.body.named_parameters():
+            if "mask" in name:  # stands for what is hidden, and nothing is
+                parameter.requires_grad_(False)
+        if hasattr(inner.config, "apply_spec_augment"):
+            inner.config.apply_spec_augment = False  # it draws from NumPy's global state
         if self.mode == "lora":
             inner = adapted(inner)
         if getattr(inner, "supports_gradient_checkpointing", False):
@@ -153,7 +162,7 @@ class Tuned(Encoder):
 
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
         """Pictures are shifted by up to a tenth, and lit."""
-        if self.reads == "text":
+        if self.reads != "image":
             return x
         return {"scaled": jittered(x["scaled"], strength, seed_U, x["scaled"].shape[1] // 10)}
 
@@ -164,7 +173,7 @@ class Tuned(Encoder):
         return 0.1 if self.mode == "lora" else 0.01 * 0.9 ** (self.depth - layer(parameter))
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
-        read = self.pictures if self.reads == "image" else self.texts
+        read = {"text": self.texts, "audio": self.sounds}.get(self.reads, self.pictures)
         cells, step = len(next(iter(x.values()))), ROWS
         if torch.is_grad_enabled():
             return present(self.norm(self.linear(read(x)))[:, None])
@@ -172,8 +181,13 @@ class Tuned(Encoder):
         return present(self.norm(self.linear(torch.cat(parts)))[:, None])
 
     def pictures(self, x: dict[str, Tensor]) -> Float[Tensor, "U D"]:
-        """A vector a picture."""
+        """A vector a picture or clip."""
         return image.pooled(self.body, published(self.checkpoint).normal(x["scaled"]))
+
+    def sounds(self, x: dict[str, Tensor]) -> Float[Tensor, "U D"]:
+        """A vector a sound."""
+        waves = zip(x["wave"], x["wave_length"].tolist(), strict=True)
+        return torch.stack([audio.pooled(self.body, wave_T[:end], self.checkpoint) for wave_T, end in waves])
 
     def texts(self, x: dict[str, Tensor]) -> Float[Tensor, "U D"]:
         """The mean over the windows of each text."""
@@ -231,7 +245,10 @@ def pretrained(name: str) -> type[Encoder]:
     if "text" in checkpoint.modalities:
         tokenizer(checkpoint.weights)
         extractor |= {"text": PretrainedText(checkpoint.weights)} if asked.mode == "frozen" else {}
-    if "image" in checkpoint.modalities:
-        frozen = PretrainedPictures(checkpoint.weights, asked.views)
-        extractor["image"] = frozen if asked.mode == "frozen" else frozen.published.scaled()
+    for modality in checkpoint.modalities & {"image", "video"}:
+        frames = int(checkpoint.config.num_frames) if modality == "video" else 0
+        frozen = PretrainedPictures(checkpoint.weights, asked.views, frames)
+        extractor[modality] = frozen if asked.mode == "frozen" else frozen.published.scaled(frames=frames)
+    if "audio" in checkpoint.modalities:
+        extractor["audio"] = PretrainedSounds(checkpoint.weights) if asked.mode == "frozen" else audio.waveform(checkpoint)
     return cast(type[Encoder], type(name, (Frozen if asked.mode == "frozen" else Tuned,), {**own, "extractor": extractor}))

@@ -67,10 +67,10 @@ class Checkpoint:
         if hasattr(self.config, "text_config") and hasattr(self.config, "vision_config"):
             return frozenset({"text", "image"})
         read = READS.get(self.kind.main_input_name)
-        if read is None or (read == "image" and hasattr(self.config, "num_frames")):
+        if read is None or (read == "audio" and hasattr(self.config, "num_mel_bins")):
             got = f"{self.config.model_type!r}, which reads {self.kind.main_input_name}: {self.source}"
-            raise ConfigError(f"a network that reads {', '.join(READS)}", got, "choose another network")
-        return frozenset({read})
+            raise ConfigError("a network that reads tokens, pixels or waveforms", got, "choose another network")
+        return frozenset({"video" if read == "image" and hasattr(self.config, "num_frames") else read})
 
     def length(self, modality: str) -> int:
         """D, of the vectors that it makes of this modality."""

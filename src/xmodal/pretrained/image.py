@@ -1,4 +1,4 @@
-"""Pretrained networks that read pictures, prepared by their published settings.
+"""Pretrained networks that read pictures, or the frames of clips, prepared by their published settings.
 
 U pictures · H W height and width · N tokens · D length of a vector
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xmodal.errors import ConfigError
 from xmodal.features.extractors import Extractor, Frozen
-from xmodal.features.extractors.scaled import Scaled
+from xmodal.features.extractors.scaled import Scaled, ScaledFrames
 from xmodal.pretrained.checkpoint import Checkpoint, held, network
 
 MARGIN = 8 / 7  # of what is scaled to what is read, where a picture is seen in ten views (Krizhevsky et al. 2012)
@@ -36,18 +36,18 @@ class Published:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
-    def scaled(self, views: int = 1) -> Scaled:
-        """What a worker makes of a picture, with a margin where parts of it are seen."""
-        if views <= 2:
-            return Scaled(list(self.before), self.size[0], self.size[1], self.resample)
-        height, width = (round(MARGIN * side) for side in self.size)
-        return Scaled([round(MARGIN * side) for side in self.before], height, width, self.resample)
+    def scaled(self, views: int = 1, frames: int = 0) -> Scaled:
+        """What a worker makes of a picture, or of the frames of a clip, with a margin where parts of it are seen."""
+        margin = MARGIN if views > 2 else 1
+        height, width = (round(margin * side) for side in self.size)
+        before = [round(margin * side) for side in self.before]
+        return ScaledFrames(before, height, width, self.resample, frames) if frames else Scaled(before, height, width, self.resample)
 
-    def normal(self, pixels: Tensor) -> Float[Tensor, "U 3 H W"]:
-        """uint8 or float [U, H, W, 3], 0 to 255."""
-        x_UHW3 = pixels.float() * self.factor
+    def normal(self, pixels: Tensor) -> Float[Tensor, "U *frames 3 H W"]:
+        """uint8 or float [U, …, H, W, 3], 0 to 255."""
+        x = pixels.float() * self.factor
         mean, deviation = (torch.tensor(v, device=pixels.device) for v in (self.mean, self.deviation))
-        return ((x_UHW3 - mean) / deviation).permute(0, 3, 1, 2)  # convolutions like it so
+        return ((x - mean) / deviation).movedim(-1, -3)  # convolutions like it so
 
 
 def published(checkpoint: Checkpoint) -> Published:
@@ -80,8 +80,8 @@ def published(checkpoint: Checkpoint) -> Published:
     return Published(before, (crop[0], crop[1]), int(said.get("resample", 2)), factor, mean, deviation)
 
 
-def pooled(model: nn.Module, pixels: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "U D"]:
-    """One vector a picture: of a tower its projection, else the class token, else the network's own pooling, else the mean."""
+def pooled(model: nn.Module, pixels: Float[Tensor, "U *frames 3 H W"]) -> Float[Tensor, "U D"]:
+    """One vector a picture or clip: of a tower its projection, else the class token, else the network's own pooling, else the mean."""
     output = model(pixel_values=pixels)
     x: Any = output.last_hidden_state
     own: Any = getattr(output, "pooler_output", None)
@@ -99,6 +99,7 @@ class FrozenPictures(Frozen):
     """A network over pictures as it is. A subclass has `views` (see VIEWS) and `published`, and says what its network makes of them."""
 
     views: int
+    frames: int = 0  # of a clip
     version: ClassVar[int] = 1
 
     @property
@@ -106,28 +107,28 @@ class FrozenPictures(Frozen):
     def published(self) -> Published: ...
 
     @abstractmethod
-    def vectors(self, pixels: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "U D"]:
+    def vectors(self, pixels: Float[Tensor, "U *frames 3 H W"]) -> Float[Tensor, "U D"]:
         """Of pictures as they are `published`."""
 
     @property
     def source(self) -> Extractor:
-        return self.published.scaled(self.views)
+        return self.published.scaled(self.views, self.frames)
 
     def many(self, cells: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         """The mean over the views."""
         made = list[np.ndarray]()
         with torch.inference_mode():
-            for start in range(0, len(cells), ROWS):
-                pixels = torch.from_numpy(np.stack([cell["scaled"] for cell in cells[start : start + ROWS]]))
-                x_U3HW = self.published.normal(pixels)
-                seen = [self.vectors(view) for view in views(x_U3HW, self.published.size, self.views)]
+            rows = max(1, ROWS // max(1, self.frames))
+            for start in range(0, len(cells), rows):
+                pixels = torch.from_numpy(np.stack([cell["scaled"] for cell in cells[start : start + rows]]))
+                seen = [self.vectors(view) for view in views(self.published.normal(pixels), self.published.size, self.views)]
                 made += list(torch.stack(seen).mean(0).float().numpy())
         return [{"frozen": x} for x in made]
 
 
-def views(pixels: Float[Tensor, "U 3 H W"], size: tuple[int, int], count: int) -> list[Tensor]:
+def views(pixels: Float[Tensor, "U *frames 3 H W"], size: tuple[int, int], count: int) -> list[Tensor]:
     """Of one picture, one, two or ten."""
-    (high, wide), (height, width) = pixels.shape[2:], size
+    (high, wide), (height, width) = pixels.shape[-2:], size
     corners = [(0, 0), (0, wide - width), (high - height, 0), (high - height, wide - width)] if count > 2 else []
     places = [((high - height) // 2, (wide - width) // 2), *corners]
     seen = [pixels[..., y : y + height, x : x + width] for y, x in places]
@@ -136,11 +137,12 @@ def views(pixels: Float[Tensor, "U 3 H W"], size: tuple[int, int], count: int) -
 
 @dataclass(frozen=True)
 class PretrainedPictures(FrozenPictures):
-    """One of Hugging Face's, or the image tower of a joint one."""
+    """One of Hugging Face's, or the image tower of a joint one; with `frames`, of clips."""
 
     name: ClassVar[str] = "pretrained-image"
     network: str  # the hash of its files
     views: int = 1
+    frames: int = 0
 
     @property
     def weights(self) -> str:
@@ -148,11 +150,11 @@ class PretrainedPictures(FrozenPictures):
 
     @property
     def length(self) -> int:
-        return held(self.network).length("image")
+        return held(self.network).length("video" if self.frames else "image")
 
     @property
     def published(self) -> Published:
         return published(held(self.network))
 
-    def vectors(self, pixels: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "U D"]:
-        return pooled(network(self.network, "image"), pixels)
+    def vectors(self, pixels: Float[Tensor, "U *frames 3 H W"]) -> Float[Tensor, "U D"]:
+        return pooled(network(self.network, "video" if self.frames else "image"), pixels)

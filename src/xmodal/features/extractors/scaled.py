@@ -1,4 +1,4 @@
-"""Pictures of the size that a pretrained network was trained on."""
+"""Pictures, frames of clips and sounds as a pretrained network was trained on them."""
 
 from __future__ import annotations
 
@@ -47,3 +47,37 @@ class Scaled(Extractor):
         if (height, width) != (self.height, self.width):
             picture = picture.crop((left, top, left + self.width, top + self.height))
         return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class ScaledFrames(Scaled):
+    """`scaled`: uint8 [frames, height, width, 3], of a clip."""
+
+    name: ClassVar[str] = "scaled-frames"
+    decoder: ClassVar[str] = "av 1"
+    frames: int = 16
+
+    @property
+    def empty(self) -> dict[str, np.ndarray]:
+        return {"scaled": np.zeros((0, self.frames, self.height, self.width, 3), np.uint8)}
+
+    def one(self, raw: Raw) -> dict[str, np.ndarray]:
+        return {"scaled": np.stack([self.resized(frame) for frame in raw.load(frames=self.frames)])}
+
+
+@dataclass(frozen=True)
+class Waveform(Extractor):
+    """`wave`: int16 [T], of a sound at this rate, 32,767 for 1."""
+
+    name: ClassVar[str] = "waveform"
+    version: ClassVar[int] = 1
+    decoder: ClassVar[str] = "sound 1"
+    ragged: ClassVar[frozenset[str]] = frozenset({"wave"})
+    rate: int = 16_000
+
+    @property
+    def empty(self) -> dict[str, np.ndarray]:
+        return {"wave": np.zeros(0, np.int16)}
+
+    def one(self, raw: Raw) -> dict[str, np.ndarray]:
+        return {"wave": np.rint(raw.load(rate=self.rate).clip(-1, 1) * 32_767).astype(np.int16)}
