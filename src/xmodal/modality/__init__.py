@@ -15,6 +15,7 @@ from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
+from xmodal.modality.strokes import Strokes
 from xmodal.modality.text import Words, coded, counts
 from xmodal.table import GAPS, Guess, Reading, Table
 from xmodal.table.reading import spelled
@@ -61,6 +62,7 @@ MODALITIES: dict[str, Modality] = {
     "number": Measure("number"),
     "date": Measure("date"),
     "image": Image(),
+    "strokes": Strokes(),
     "category": Words("category"),
     "text": Words("text"),
 }
