@@ -28,6 +28,7 @@ BENCHES = (
     "memory",
     "mutations",
     "conformal",
+    "handwriting",
     "kills",
 )
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")

@@ -94,8 +94,8 @@ class Stroke(Encoder):
         return replace(tokens, position_BN3=position_UL3.float())
 
 
-def described(pen_UL5: Float[Tensor, "U L 5"]) -> Float[Tensor, "U L 8"]:
-    """x, y, cosine and sine of the direction since the point before, whether the pen came down here and lifts here, speed, pressure."""
+def described(pen_UL5: Float[Tensor, "U L 5"]) -> Float[Tensor, "U L 10"]:
+    """x, y, cosine and sine of the direction since the point before and of twice it (the same there and back), whether the pen came down here and lifts here, speed, pressure."""
     way_UL2 = torch.diff(pen_UL5[..., :2], dim=1, prepend=pen_UL5[:, :1, :2])
     direction_UL2 = way_UL2 / way_UL2.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     down_UL1 = F.pad(pen_UL5[:, :-1, 2:3], (0, 0, 1, 0), value=1.0)
