@@ -19,5 +19,7 @@ def run() -> list[Row]:
         error = error_of(subset(found[0], *names)["ci95"]["accuracy"])
         rows.append(at_least(f"handwriting: {' + '.join(names)}", mean(figures), wanted, protocol, error, figures))
     gains = [subset(one)["gain_ci95"][0] for one in found]
-    rows.append(at_least("handwriting: both over the best single input, lower end of the 95 % interval", min(gains), 0, protocol, detail=gains))
+    rows.append(
+        at_least("handwriting: both over the best single input, lower end of the 95 % interval", min(gains), 0, protocol, detail=gains)
+    )
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_lifts_speed_and_pressure() -> None:
 def test_directions_are_votes_shared_by_the_nearest() -> None:
     points, grid, bins = resampled(normalised(SQUARE.load()), 0.3, 1000), 4, 6
     votes = np.zeros((grid, grid, bins))
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in pairwise(points):
         if a[4] != b[4]:
             continue
         y, x = (min(max(((a[i] + b[i]) / 2 + 1) / 2 * grid - 0.5, 0), grid - 1) for i in (1, 0))

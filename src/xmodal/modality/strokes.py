@@ -125,8 +125,8 @@ class Strokes(Files):
 
     def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
         """A drawing in the cell itself is one file: its bytes, or canonical JSON. Raises MediaError."""
-        if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{") or (isinstance(cell, str) and "\n" in cell):
-            return [cell.encode(errors="replace")] if cell.strip() not in ("[]", "{}") else []
+        if isinstance(cell, str) and (cell.lstrip().startswith("[") or "\n" in cell.strip()):
+            return [cell.encode(errors="replace")] if cell.strip() != "[]" else []
         if isinstance(cell, (list, tuple, np.ndarray)) and not all(isinstance(one, (str, bytes)) or held_file(one) for one in cell):
             return [json.dumps(cell, separators=(",", ":"), sort_keys=True, default=np.ndarray.tolist).encode()]
         return super().files(cell, media, separator)

@@ -60,7 +60,7 @@ def speed(points_L5: np.ndarray) -> np.ndarray:
     found_L = np.zeros(len(gone_L))
     found_L[there_L] = np.log(gone_L[there_L]) - np.log(took_L[there_L])
     found_L[there_L] -= np.median(found_L[there_L]) if there_L.any() else 0
-    return found_L.clip(-2, 2)
+    return np.asarray(found_L.clip(-2, 2))
 
 
 def pressure(pressure_L: np.ndarray) -> np.ndarray:
@@ -69,4 +69,4 @@ def pressure(pressure_L: np.ndarray) -> np.ndarray:
     if not known_L.any() or np.ptp(pressure_L[known_L]) == 0:
         return np.zeros(len(pressure_L))
     found_L = np.where(known_L, pressure_L, pressure_L[known_L].mean())
-    return (found_L - found_L.mean()) / max(found_L.std(), 1e-12)
+    return np.asarray((found_L - found_L.mean()) / max(found_L.std(), 1e-12))
