@@ -1,8 +1,9 @@
-"""What damaged pictures do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
+"""What damaged pictures and drawings do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
 
 from __future__ import annotations
 
 import io
+import json
 import time
 import warnings
 from collections import Counter
@@ -13,8 +14,9 @@ from PIL import Image
 from bench.common import Row, at_most, data
 from xmodal.errors import MediaError
 from xmodal.media import Caps, Media
+from xmodal.modality import MODALITIES
 from xmodal.modality.image import FORMATS
-from xmodal.modality.image import Image as Pictures
+from xmodal.modality.strokes import Drawing
 
 COUNT = 1000
 FILES = 10  # real pictures
@@ -44,24 +46,31 @@ def mutated(content: bytes, seed: int) -> bytes:
 def run() -> list[Row]:
     folder = data("grocery_store").parent
     pictures = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
-    wrong, slowest, seen = Counter[str](), 0.0, Counter[str]()
-    for kind in FORMATS:
-        files = []
+    files: dict[str, list[bytes]] = {kind: [] for kind in FORMATS}
+    for kind, held in files.items():
         for picture in pictures:
             picture.save(file := io.BytesIO(), kind)
-            files.append(file.getvalue())
+            held.append(file.getvalue())
+    texts = [path.read_bytes() for path in sorted((data("handwriting").parent / "strokes").glob("*.txt"))[:FILES]]
+    files |= {
+        "strokes as text": texts,
+        "strokes as JSON": [json.dumps([s.tolist() for s in Drawing(t, 10**6, "").strokes]).encode() for t in texts],
+    }
+    wrong, slowest, seen = Counter[str](), 0.0, Counter[str]()
+    for kind, held in files.items():
+        modality = MODALITIES["image" if kind in FORMATS else "strokes"]
         for seed in range(COUNT):
             start = time.perf_counter()
             try:
                 with warnings.catch_warnings(action="ignore"):
-                    opened = Pictures().open(mutated(files[seed % len(files)], seed), Media((), CAPS))
+                    opened = modality.open(mutated(held[seed % len(held)], seed), Media((), CAPS))
                     seen["over the cap" if opened.load().size > 3 * CAPS.pixels else "read"] += 1
             except MediaError:
                 seen["refused"] += 1
             except Exception as e:  # noqa: BLE001  what this bench looks for
                 wrong[f"{kind}: {type(e).__name__}: {e}"] += 1
             slowest = max(slowest, time.perf_counter() - start)
-    protocol = f"{COUNT} mutations of each of {', '.join(FORMATS)}; of {len(pictures)} photographs"
+    protocol = f"{COUNT} mutations of each of {', '.join(files)}; of {len(pictures)} photographs"
     return [
         at_most("mutations: other errors than MediaError", sum(wrong.values()), 0, protocol, dict(wrong)),
         at_most("mutations: pictures over the cap", seen["over the cap"], 0, protocol, dict(seen)),

@@ -29,6 +29,7 @@ BENCHES = (
     "memory",
     "mutations",
     "conformal",
+    "handwriting",
     "kills",
     "extract",
 )

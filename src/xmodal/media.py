@@ -71,6 +71,7 @@ class Caps:
 
     bytes: int = 256 * 2**20
     pixels: int = 80_000_000
+    points: int = 1_000_000
     files: int = 256
 
 
@@ -165,8 +166,10 @@ class Media:
             found = self.files(cell.get("path") if cell.get("bytes") is None else cell["bytes"])
         elif isinstance(cell, (str, os.PathLike)):
             found = self._named(os.fspath(cell), separator)
+        elif cell is None or isinstance(cell, bytes):
+            found = [] if cell is None else [cell]
         else:
-            found = [cell] if cell is not None else []  # type: ignore[list-item]
+            raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
         if len(found) > self.caps.files:
             raise MediaError(f"{len(found):,} files in a cell, more than {self.caps.files:,}", shown(cell), "make it several rows")
         return found

@@ -21,6 +21,10 @@ CELLS = {
     "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
     "category": (["red", "blue", "red", "NA"], ["", " ", None, float("nan")]),
     "text": ([f"one sentence of number {i}" for i in range(60)], ["", "\n", None]),
+    "strokes": (
+        [b"START\n1,2\n3,%d\nBREAK" % i for i in range(5)] + [b"[[[0,1],[5,5],[2,2],[3,1],[4,9]],[[0,1]]]"],
+        [b"", b"START\nBREAK\n", b"START\n1,2\n3", b"[[[1,2],[3]]]", "text", [], b"[[[0,1],[NaN,2]]]"],
+    ),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
 }
 

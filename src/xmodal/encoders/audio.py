@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -76,7 +77,7 @@ class Acoustic(Encoder):
         (values, offsets), step = column.ragged["logmel"], int(number(fitted.config["step"]))
         if step > 1:
             start, length_U = [], -(-np.diff(offsets) // step)
-            start = [np.arange(low, high, step) for low, high in zip(offsets[:-1], offsets[1:], strict=True)]
+            start = [np.arange(low, high, step) for low, high in itertools.pairwise(offsets)]
             at = np.concatenate([np.zeros(0, np.int64), *start])
             count = np.diff(np.append(at, offsets[-1]))
             sums = np.add.reduceat(np.asarray(values, np.float32), at) if len(at) else np.zeros((0, values.shape[1]), np.float32)

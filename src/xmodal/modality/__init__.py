@@ -17,6 +17,7 @@ from xmodal.media import Cell, Media, Raw
 from xmodal.modality.audio import Audio
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
+from xmodal.modality.strokes import Strokes
 from xmodal.modality.text import Words, coded, counts
 from xmodal.modality.video import Video
 from xmodal.table import GAPS, Guess, Reading, Table
@@ -67,6 +68,7 @@ MODALITIES: dict[str, Modality] = {
     "image": Image(),
     "video": Video(),
     "audio": Audio(),
+    "strokes": Strokes(),
     "category": Words("category"),
     "text": Words("text"),
 }

@@ -32,7 +32,7 @@ def check_modality(modality: Modality, good: Sequence[Cell], bad: Sequence[Cell]
     opens = cast(MediaModality, modality).open
     for cell in good:
         one, two = opens(cell, media), opens(cell, media)
-        assert one.digest == two.digest and np.array_equal(one.load(), two.load()), f"{cell!r} opens differently twice"
+        assert one.digest == two.digest and np.array_equal(one.load(), two.load(), equal_nan=True), f"{cell!r} opens differently twice"
     for cell in bad:
         error = attempt(lambda c: opens(c, media).load(), cell)
         assert isinstance(error, MediaError), f"{cell!r} opens, though it is bad"
