@@ -223,6 +223,8 @@ def adapted(model: Any) -> Any:
     """With low-rank changes of every linear layer, which alone are learnt."""
     if not find_spec("peft"):
         raise MissingExtra("peft", "pretrained")
+    if not any(isinstance(m, nn.Linear) for m in model.modules()):
+        raise ConfigError("a network with linear layers for mode=lora", type(model).__name__, "say mode=frozen or mode=full")
     from peft import LoraConfig, inject_adapter_in_model
 
     return inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"), model)
