@@ -245,7 +245,8 @@ def pretrained(name: str) -> type[Encoder]:
     own: dict[str, Any] = {"modality": checkpoint.modalities, "checkpoint": checkpoint, "mode": asked.mode, "__module__": __name__}
     extractor = dict[str, Extractor]()
     if "text" in checkpoint.modalities:
-        tokenizer(checkpoint.weights)
+        if len(checkpoint.modalities) == 1:  # of a joint network pictures alone may be read
+            tokenizer(checkpoint.weights)
         extractor |= {"text": PretrainedText(checkpoint.weights)} if asked.mode == "frozen" else {}
     for modality in checkpoint.modalities & {"image", "video"}:
         frames = int(checkpoint.config.num_frames) if modality == "video" else 0
