@@ -211,6 +211,9 @@ def classes(ready: Ready) -> Iterator[Finding]:
 
 def cuts(ready: Ready, field: Sequence[Member], seed: int) -> Iterator[Finding]:
     """Texts that a network of the fit would read in part."""
+    frozen = {i.name: c for k, i in ready.opened.inputs.items() if "unread" in (c := ready.data.columns[k]).dense}
+    for note in say_unread({name: left_out(c, ready.known) for name, c in frozen.items()}):
+        yield finding("columns", "warn", note, "put what decides first")
     for one in field:
         given = next(iter(one.expert.inputs.values()))
         if one.single and one.expert.settings.get("kind") == "raw" and given.modality == "text":

@@ -79,6 +79,22 @@ def test_low_rank_changes_alone_are_kept(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["full", "lora"])
+def test_the_network_itself_learns(tmp_path: Path, mode: str) -> None:
+    encoder, x = ready(asked(bert(tmp_path), mode), NOTES)
+    before = {n: p.detach().clone() for n, p in encoder.named_parameters()}
+    optimiser = torch.optim.Adam([p for n, p in encoder.named_parameters() if n.startswith("body.") and p.requires_grad], 0.01)
+    y_U, losses = torch.tensor([1.0, -1, -1, 1]), []
+    for _ in range(30):
+        losses.append(((encoder(x).x_BND[:, 0, 0] - y_U) ** 2).mean())
+        losses[-1].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert losses[-1] < 0.3 * losses[0]
+    moved = {n for n, p in encoder.named_parameters() if not torch.equal(p, before[n])}
+    assert moved and all(mode == "full" or "lora_" in n for n in moved)
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
 def test_the_first_answer_is_the_frozen_networks(tmp_path: Path, mode: str) -> None:
     kind = asked(bert(tmp_path), mode)
     encoder, x = ready(kind, NOTES)

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tests.networks import bert, clip, videomae, vit, wav2vec2
-from transformers import ASTConfig, ASTModel
+from tests.doubles import pointed
+from tests.networks import bert, clip, processor, videomae, vit, wav2vec2
+from transformers import ASTConfig, ASTModel, ResNetConfig, ResNetModel
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from xmodal.encoders.pretrained import parse, resolved
 from xmodal.errors import ConfigError
@@ -102,3 +105,25 @@ def test_the_hash_is_of_every_byte(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(path.read_text().replace('"dull"', '"grey"'))
     assert checkpoint.read(tmp_path).weights != first
+
+
+def run(folder: Path) -> None:
+    extractor = encoder_class(resolved(f"pretrained:{folder}", False)).extractor["text"]
+    extractor.many([{"text": np.frombuffer(b"good", np.uint8)}])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_damaged_files(tmp_path: Path, name: str) -> None:
+    bert(tmp_path)
+    for content in (b"", (tmp_path / name).read_bytes()[:-30]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"a whole {name}"):
+            run(tmp_path)
+
+
+def test_low_rank_changes_need_linear_layers(tmp_path: Path) -> None:
+    ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")).save_pretrained(tmp_path)
+    processor(ViTImageProcessorPil, tmp_path, size={"height": 32, "width": 32})
+    kind = encoder_class(resolved(f"pretrained:{tmp_path};mode=lora", False))
+    with pytest.raises(ConfigError, match="linear layers for mode=lora"):
+        kind(kind.fit(pointed({"scaled": np.zeros((1, 32, 32, 3), np.uint8)}, {}, np.zeros(1, np.int64)), {}, 0), 16)

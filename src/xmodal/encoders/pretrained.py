@@ -223,6 +223,8 @@ def adapted(model: Any) -> Any:
     """With low-rank changes of every linear layer, which alone are learnt."""
     if not find_spec("peft"):
         raise MissingExtra("peft", "pretrained")
+    if not any(isinstance(m, nn.Linear) for m in model.modules()):
+        raise ConfigError("a network with linear layers for mode=lora", type(model).__name__, "say mode=frozen or mode=full")
     from peft import LoraConfig, inject_adapter_in_model
 
     return inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"), model)
@@ -243,7 +245,8 @@ def pretrained(name: str) -> type[Encoder]:
     own: dict[str, Any] = {"modality": checkpoint.modalities, "checkpoint": checkpoint, "mode": asked.mode, "__module__": __name__}
     extractor = dict[str, Extractor]()
     if "text" in checkpoint.modalities:
-        tokenizer(checkpoint.weights)
+        if len(checkpoint.modalities) == 1:  # of a joint network pictures alone may be read
+            tokenizer(checkpoint.weights)
         extractor |= {"text": PretrainedText(checkpoint.weights)} if asked.mode == "frozen" else {}
     for modality in checkpoint.modalities & {"image", "video"}:
         frames = int(checkpoint.config.num_frames) if modality == "video" else 0

@@ -3,10 +3,11 @@ code is that of the installed `transformers`: nothing that comes with a network 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -36,8 +37,21 @@ class Checkpoint:
     weights: str  # hash of all of them
 
     def json(self, *names: str) -> dict[str, Any]:
-        """What these files hold, the first one that is there; {} where none is."""
-        return next((json.loads(self.files[name]) for name in names if name in self.files), {})
+        """What these files hold, the first one that is there; {} where none is. Raises ConfigError for a damaged one."""
+        for name in (n for n in names if n in self.files):
+            with self.damage(name):
+                return dict(json.loads(self.files[name]))
+        return {}
+
+    @contextlib.contextmanager
+    def damage(self, name: str) -> Iterator[None]:
+        """What damaged files raise becomes a ConfigError."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError) as e:
+            raise ConfigError(f"a whole {name}", f"{type(e).__name__}: {e} in {self.source}", "fetch the network again") from e
 
     @cached_property
     def config(self) -> Any:
@@ -50,7 +64,8 @@ class Checkpoint:
         if (kind := plain.get("model_type")) not in CONFIG_MAPPING:
             own = "its own code, which is never run" if "auto_map" in plain else f"one of type {kind!r}"
             raise ConfigError("a network that the installed transformers knows", f"{own}: {self.source}", "choose another network")
-        return CONFIG_MAPPING[kind].from_dict(plain)
+        with self.damage("config.json"):
+            return CONFIG_MAPPING[kind].from_dict(plain)
 
     @cached_property
     def kind(self) -> Any:
@@ -90,10 +105,13 @@ class Checkpoint:
         logging.set_verbosity_error()
         if not any(file.endswith(".safetensors") for file in self.files):
             return part(self.kind(self.config), modality if len(self.modalities) > 1 else "")
-        state = {n: t for file, content in self.files.items() if file.endswith(".safetensors") for n, t in load(content).items()}
-        model, told = self.kind.from_pretrained(
-            None, config=self.config, state_dict=state, output_loading_info=True, attn_implementation="sdpa" if self.sdpa else None
-        )
+        with self.damage("model.safetensors"):
+            state = {n: t for file, content in self.files.items() if file.endswith(".safetensors") for n, t in load(content).items()}
+            attention = "sdpa" if getattr(self.kind, "_supports_sdpa", False) else None
+            told: dict[str, Any]
+            model, told = self.kind.from_pretrained(
+                None, config=self.config, state_dict=state, output_loading_info=True, attn_implementation=attention
+            )
         # a pooler is often not trained with the rest
         wrong = [*(n for n in told["missing_keys"] if not n.startswith("pooler.")), *told["mismatched_keys"]]
         if wrong:
@@ -106,11 +124,6 @@ class Checkpoint:
         """The same without the weights, for a network that holds its own: under a name of its own."""
         files = {name: content for name, content in self.files.items() if name in PLAIN}
         return Checkpoint(self.source, files, self.weights.removesuffix(BARE) + BARE)
-
-    @property
-    def sdpa(self) -> bool:
-        """Whether its attention can be torch's own."""
-        return bool(getattr(self.kind, "_supports_sdpa", False))
 
 
 def part(model: Any, modality: str) -> nn.Module:

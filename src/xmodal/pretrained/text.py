@@ -56,6 +56,7 @@ def tokenizer(weights: str) -> Tokenizer:
     if "tokenizer.json" not in checkpoint.files:
         do = "write it: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
         raise ConfigError("a tokenizer.json", f"none in {checkpoint.source}", do)
+    checkpoint.json("tokenizer.json")  # its damage is told as such
     made = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
     made.no_padding()
     made.enable_truncation(window_length(checkpoint))
