@@ -60,23 +60,30 @@ class Cnn(Encoder):
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
         self.mean, self.scale = 255 * number(fitted.config["mean"]), 1 / (255 * number(fitted.config["deviation"]))
-        self.stem, self.norm_stem = nn.Conv2d(3, 16, 5, 4, 2, bias=False), nn.GroupNorm(4, 16)
-        self.stages = nn.Sequential(Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2))
+        self.stem, self.norm_stem = nn.Conv2d(3, 16, 5, 2, 2, bias=False), nn.GroupNorm(4, 16)
+        self.stages = nn.Sequential(Residual(16, 32, 2), Residual(32, 64, 2), Residual(64, 64, 2))
         self.linear, self.norm = nn.Linear(64, width), nn.LayerNorm(width)
         y, x = torch.meshgrid(torch.linspace(0, 1, 2), torch.linspace(0, 1, 2), indexing="ij")
         grid = torch.stack([torch.zeros_like(x), y, x], -1).view(1, 4, 3)
         self.register_buffer("grid", grid, persistent=False)
 
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
-        """Shifts by up to 6 pixels and 20 % of brightness: mirrors and turns are not safe (digits, X-rays)."""
-        pixels, side = x["pixels"], x["pixels"].shape[1]
-        seeds = seed_U.cpu().numpy()
-        draw_3U = 2 * np.stack([uniform(0, salt, seeds) for salt in range(3)]) - 1
-        moves = np.rint(SHIFT * (1 + strength * draw_3U[:2])).astype(int).T.tolist()
-        padded = F.pad(pixels, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
-        moved = torch.stack([cell[y : y + side, x : x + side] for cell, (y, x) in zip(padded, moves, strict=True)])
-        gain_U = torch.from_numpy(1 + 0.2 * strength * draw_3U[2]).float().to(pixels.device)
-        return {"pixels": (moved * gain_U[:, None, None, None]).clamp_(max=255)}
+        """Turned by up to 12°, 15 % larger or smaller along each axis, sheared by up to .15, shifted by up to 6 pixels, 20 % of brightness:
+        mirrors and larger turns are not safe (digits, X-rays). What comes in at an edge repeats it."""
+        pixels, seeds = x["pixels"], seed_U.cpu().numpy()
+        draw_U7 = (
+            torch.from_numpy(strength * (2 * np.stack([uniform(0, salt, seeds) for salt in range(7)], 1) - 1)).float().to(pixels.device)
+        )
+        turn, shear, shift_U2 = 0.2 * draw_U7[:, 0], 0.15 * draw_U7[:, 1], 2 * SHIFT / pixels.shape[1] * draw_U7[:, 4:6]
+        wide, high = (0.15 * draw_U7[:, 2:4]).exp().unbind(1)
+        cos, sin = turn.cos(), turn.sin()
+        affine_U6 = torch.stack(
+            [cos * wide, cos * shear - sin * high, shift_U2[:, 0], sin * wide, sin * shear + cos * high, shift_U2[:, 1]], 1
+        )
+        planes = pixels.permute(0, 3, 1, 2).float()
+        grid = F.affine_grid(affine_U6.view(-1, 2, 3), list(planes.shape), align_corners=False)
+        moved = F.grid_sample(planes, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+        return {"pixels": (moved * (1 + 0.2 * draw_U7[:, 6])[:, None, None, None]).clamp_(max=255)}
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         pixels = (x["pixels"] - self.mean).mul_(self.scale).permute(0, 3, 1, 2)
