@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,13 @@ def row_and_nothing(answer: Answer, readings: Mapping[str, Reading]) -> TableDat
     cells = {c: pa.array([CELLS.get(readings[c].modality, "1"), None], pa.string()) for i in read.values() for c in i.columns}
     if read:
         ready |= build(Table(pa.table(cells), "a trial"), readings, read, {}, Media(()))[0]
-    for key in answer.inputs.keys() - read.keys():
-        empty = {name: array for e in extractors[key] for name, array in e.empty.items()}
-        dense = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in empty.items()}
-        ready[key] = FeatureColumn(dense, {}, np.array([[0], [-1]]), np.array([State.PRESENT, State.MISSING], np.int8))
+    there = FeatureColumn({}, {}, np.array([[0], [-1]]), np.array([State.PRESENT, State.MISSING], np.int8))
+    for key in answer.inputs:
+        column = ready.get(key, there)
+        zeros = {n: (e, np.zeros((1, *a.shape[1:]), a.dtype)) for e in extractors.get(key, ()) for n, a in e.empty.items()}
+        dense = {name: array for name, (e, array) in zeros.items() if name not in e.ragged}
+        ragged = {name: (array, np.array([0, 1])) for name, (e, array) in zeros.items() if name in e.ragged}
+        ready[key] = replace(column, dense=column.dense | dense, ragged=column.ragged | ragged)
     return TableData(ready, {})
 
 
@@ -125,7 +129,7 @@ def tried(answer: Answer, readings: Mapping[str, Reading], target: Reading, fold
         require(answer.members, "members", [])
         require(sorted(answer.order) == sorted(answer.inputs), "order", answer.order)
         for one in answer.inputs.values():
-            kinds = tuple(readings[c].modality for c in one.columns)
+            kinds = tuple(readings[name].modality for name in one.reads)
             require(one.columns and (kinds == one.kinds if one.modality == "table" else kinds == (one.modality,)), one.key, one)
         data = row_and_nothing(answer, readings)
     for member, name in zip(answer.members, names, strict=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from xmodal.encoders.audio import Acoustic
 from xmodal.encoders.base import Encoder
 from xmodal.encoders.descriptor import Descriptor
-from xmodal.encoders.image import Cnn
+from xmodal.encoders.image import Cnn, FineCnn
 from xmodal.encoders.plain import Plain
 from xmodal.encoders.stroke import Stroke
 from xmodal.encoders.text import BiLstm
 from xmodal.encoders.video import Clip
 
 ENCODERS: dict[str, type[Encoder]] = {
-    "descriptor": Descriptor, "acoustic": Acoustic, "cnn": Cnn, "bilstm": BiLstm, "clip": Clip, "stroke": Stroke, "plain": Plain
+    "descriptor": Descriptor, "acoustic": Acoustic, "cnn": Cnn, "fine": FineCnn, "bilstm": BiLstm, "clip": Clip, "stroke": Stroke, "plain": Plain
 }  # fmt: skip

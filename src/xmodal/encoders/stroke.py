@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from xmodal.batch import uniform
 from xmodal.encoders.base import Encoder, present
-from xmodal.encoders.image import Residual
 from xmodal.encoders.text import reorder
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
@@ -25,7 +23,6 @@ from xmodal.tokens import Tokens
 TURN, STRETCH, SHEAR, WARP = 0.3, 0.3, 0.3, 0.15  # radians; logarithms; of the drawing's side of 2
 WAVES = 3
 INNER = 96  # width of what is inside
-GRID = 16  # of the map
 STRIDE = 2  # of each of two pools
 
 
@@ -64,8 +61,6 @@ class Stroke(Encoder):
         self.blocks = nn.ModuleList([Block(10, 48), Block(48, INNER), Block(INNER, INNER)])
         self.there, self.back = (nn.GRU(INNER, INNER, batch_first=True) for _ in range(2))
         self.dropout = nn.Dropout(0.4)
-        self.map = nn.Sequential(Residual(6, 32, 1), Residual(32, 64, 2), Residual(64, 64, 2), nn.AvgPool2d(2))
-        self.linear_map, self.norm_map = nn.Linear(64, width), nn.LayerNorm(width)
         self.linear, self.norm = nn.Linear(3 * INNER, width), nn.LayerNorm(width)
 
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
@@ -86,9 +81,7 @@ class Stroke(Encoder):
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         mask_UL = torch.arange(x["pen"].shape[1], device=x["pen"].device) < x["pen_length"][:, None]
-        x_ULF = described(x["pen"]) * mask_UL[..., None]
-        map_UND = self.norm_map(self.linear_map(self.dropout(self.map(drawn(x_ULF, mask_UL)).flatten(2).transpose(1, 2))))
-        y_ULD = x_ULF
+        y_ULD = described(x["pen"]) * mask_UL[..., None]
         for i, block in enumerate(self.blocks):
             y_ULD = block(y_ULD, mask_UL)
             if i < 2:
@@ -96,11 +89,9 @@ class Stroke(Encoder):
         y_ULD, place_L = self.dropout(y_ULD), torch.arange(y_ULD.shape[1], device=y_ULD.device)
         reverse_UL = (mask_UL.sum(1, keepdim=True) - 1 - place_L).clamp(min=0)
         both = self.there(y_ULD)[0], reorder(self.back(reorder(y_ULD, reverse_UL))[0], reverse_UL)
-        y_ULD = self.norm(self.linear(self.dropout(torch.cat([y_ULD, *both], -1))))
-        tokens = present(torch.cat([y_ULD, map_UND], 1), F.pad(mask_UL, (0, map_UND.shape[1]), value=True))
-        position_BN3 = tokens.position_BN3.clone()
-        position_BN3[:, : len(place_L), 0] = place_L
-        return replace(tokens, position_BN3=position_BN3)
+        tokens = present(self.norm(self.linear(self.dropout(torch.cat([y_ULD, *both], -1)))), mask_UL)
+        position_UL3 = torch.stack([place_L, 0 * place_L, 0 * place_L], -1).expand(len(y_ULD), -1, -1)
+        return replace(tokens, position_BN3=position_UL3.float())
 
 
 def described(pen_UL5: Float[Tensor, "U L 5"]) -> Float[Tensor, "U L 10"]:
@@ -121,18 +112,3 @@ def pooled(x_ULD: Float[Tensor, "U L D"], mask_UL: Bool[Tensor, "U L"]) -> tuple
     count_UL = mask_UL.view(len(mask_UL), -1, STRIDE).sum(2)
     sum_ULD = x_ULD.reshape(len(x_ULD), -1, STRIDE, x_ULD.shape[2]).sum(2)
     return sum_ULD / count_UL.clamp(min=1)[..., None], count_UL > 0
-
-
-def drawn(x_ULF: Float[Tensor, "U L 10"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U 6 H W"]:
-    """How many points lie in each place of a grid over -1.2 to 1.2, shared by the nearest four, and the sums of their directions, single
-    and doubled, and of lifts."""
-    value_ULC = torch.cat([mask_UL[..., None].to(x_ULF), x_ULF[..., 2:6] * (1 - x_ULF[..., 6:7]), x_ULF[..., 7:8]], -1)
-    place_UL2 = ((x_ULF[..., :2] / 1.2 + 1) / 2 * (GRID - 1)).clamp(0, GRID - 1.001)
-    low_UL2 = place_UL2.floor()
-    share_UL2, cell_UL = place_UL2 - low_UL2, torch.arange(len(x_ULF), device=x_ULF.device)[:, None] * GRID
-    map_PC = value_ULC.new_zeros(len(x_ULF) * GRID * GRID, value_ULC.shape[2])
-    for right, down in product((0, 1), repeat=2):
-        weight_UL = abs(1 - right - share_UL2[..., 0]) * abs(1 - down - share_UL2[..., 1])
-        at_UL = (cell_UL + low_UL2[..., 1].long() + down) * GRID + low_UL2[..., 0].long() + right
-        map_PC = map_PC.index_add(0, at_UL.flatten(), (value_ULC * weight_UL[..., None]).flatten(0, 1))
-    return map_PC.view(len(x_ULF), GRID, GRID, -1).permute(0, 3, 1, 2)
