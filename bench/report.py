@@ -1,5 +1,5 @@
 """A report in headless Chromium: axe's findings, light and dark, wide and 360 px. `python -m bench.report report.html FOLDER` prints them
-and writes screenshots. Needs Chromium, Node, and axe-core and playwright-core under the folder that AXE names (npm install)."""
+and writes screenshots; as a bench, of a fit on a real table (which PAGE=FILE keeps). Needs Chromium, Node, and axe-core and playwright-core under the folder that AXE names (npm install)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.common import Row, at_most
+from bench.common import Row, at_most, data, look
+from xmodal import Learner
 
 SCRIPT = """
 const load = require('module').createRequire(process.env.AXE + '/');
@@ -66,6 +67,18 @@ def rows_of(page: Path, name: str) -> list[Row]:
         found.append(at_most(f"report of {name}, serious findings", serious, 0, protocol, seen))
         found.append(at_most(f"report of {name}, requests and pages wider than the window", odd, 0, protocol))
     return found
+
+
+def run() -> list[Row]:
+    """Of a fit on tweets_sentiment, whose rows hold texts and photos."""
+    learner = Learner(target="label", use=["text", "image"], metric="accuracy", split="split").fit(data("tweets_sentiment"))
+    look("tweets_sentiment given split", 0, learner.report["answer"]["test"]["metrics"]["accuracy"])
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "report.html")
+        learner.write_report(page)
+        if kept := os.environ.get("PAGE"):
+            shutil.copy(page, kept)
+        return rows_of(page, "tweets_sentiment")
 
 
 if __name__ == "__main__":

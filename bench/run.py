@@ -31,6 +31,7 @@ BENCHES = (
     "conformal",
     "handwriting",
     "kills",
+    "report",
     "extract",
 )
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
