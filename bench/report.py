@@ -1,5 +1,6 @@
 """A report in headless Chromium: axe's findings, light and dark, wide and 360 px. `python -m bench.report report.html FOLDER` prints them
-and writes screenshots; as a bench, of a fit on a real table (which PAGE=FILE keeps). Needs Chromium, Node, and axe-core and playwright-core under the folder that AXE names (npm install)."""
+and writes screenshots; as a bench, of a fit on a real table (which PAGE=FILE keeps). Needs Chromium, Node, and axe-core and
+playwright-core under the folder that AXE names (npm install)."""
 
 from __future__ import annotations
 
