@@ -88,7 +88,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         "sets": np.array(sets, np.int64), "by_set": np.array([pool.by_set[s] for s in sets]).reshape(len(sets), len(members)),
     }  # fmt: skip
     config = {
-        "format": FORMAT, "version": version, "job": replace(model.job, table=None, out="model", media_root=()).to_json(),
+        "format": FORMAT, "version": version, "job": replace(model.job, table=None, out="model", media_root=(), join=()).to_json(),
         "target": asdict(model.target),
         "readings": [asdict(r) for r in model.readings.values()], "inputs": [asdict(i) for i in answer.inputs.values()],
         "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
@@ -152,5 +152,5 @@ def restored(folder: Path, found: dict[str, Any]) -> Model:
     readings = {r["column"]: Reading(**r) for r in found["readings"]}
     rows = {name: numbers[name] for name in ("identity", "part")}
     report, shown = read_json(folder / "report.json"), folder / "examples.json"
-    job, examples = replace(Job.from_json(found["job"]), table=None, media_root=()), read_json(shown) if shown.is_file() else []
+    job, examples = replace(Job.from_json(found["job"]), table=None, media_root=(), join=()), read_json(shown) if shown.is_file() else []
     return Model(job, readings, Reading(**found["target"]), answer, report, rows, examples)

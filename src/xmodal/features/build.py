@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xmodal.errors import MediaError
 from xmodal.features.column import FeatureColumn
@@ -19,7 +20,7 @@ from xmodal.features.extractors import Extractor
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
 from xmodal.job import Input, Json, Key, Progress, State
-from xmodal.media import Cell, Media, attempt
+from xmodal.media import Cell, Media, attempt, shown
 from xmodal.table import Reading, Table, distinct
 
 FEW = 32  # new cells that are not worth starting workers for
@@ -72,10 +73,20 @@ def build(
                     counts.breaks(MediaError(f"not a {readings[name].modality}", repr(column[row].as_py())), name, row)
         elif item.modality == "text":
             columns[key] = text(*parsed[0])
+        elif item.modality == "vector":
+            value_B, state_B = parsed[0]
+            columns[key] = vectors(pc.list_flatten(value_B).to_numpy(), state_B, width_of(readings[item.columns[0]]))
+            for row in np.flatnonzero(state_B == State.BROKEN).tolist():
+                got = MediaError(f"not {width_of(readings[item.name])} numbers", shown(held[item.name][row].as_py()))
+                counts.breaks(got, item.name, row)
         else:
             extraction = Extraction(item.modality, tuple(extractors[key]), media)
             split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.columns[0]]))
             columns[key] = media_column(item.name, extraction, split, store or Store(), counts, progress, *parsed[0])
+        if item.modality == "sequence":
+            columns[key] = shaped(columns[key], width_of(readings[item.name]), counts, item.name)
+        if gaps := gaps_in(columns[key]):
+            counts.notes.append(f"column {item.name!r}: {gaps} numbers are missing within its cells: the mean of training stands for them")
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
         lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
@@ -110,6 +121,43 @@ def text(values: pa.ChunkedArray, state_B: np.ndarray) -> FeatureColumn:
     _, offsets, content = words.buffers()
     at_U = np.frombuffer(offsets, np.int64)[: len(words) + 1] if len(words) else np.zeros(1, np.int64)
     return FeatureColumn({}, {"text": (np.frombuffer(content or b"", np.uint8), at_U)}, row_B[:, None], state_B)
+
+
+def vectors(flat: np.ndarray, state_B: np.ndarray, width: int) -> FeatureColumn:
+    """`vector`: float32 [U, width] of the present rows, whose numbers are `flat`, each a cell of its own; NaN for a gap."""
+    there_B = state_B == State.PRESENT
+    x_UD = np.asarray(flat, np.float32).reshape(there_B.sum(), width)
+    return FeatureColumn({"vector": x_UD}, {}, np.where(there_B, np.cumsum(there_B) - 1, -1)[:, None], state_B)
+
+
+def shaped(column: FeatureColumn, width: int, counts: Counts, name: str) -> FeatureColumn:
+    """Features of sequences, which are stored flat: `steps` [T, width] a cell, `summary` dense. A cell of another width is BROKEN."""
+    own_U = np.asarray(column.dense["width"])
+    row_BK = np.where((column.row_BK >= 0) & (np.append(own_U, -1)[column.row_BK] == width), column.row_BK, -1)
+    lost_B = (column.row_BK >= 0).any(1) & (row_BK < 0).all(1)
+    for row, k in np.argwhere(row_BK != column.row_BK).tolist():
+        counts.breaks(MediaError(f"{own_U[column.row_BK[row, k]]} values a step, where the fit had {width}", "the sequence"), name, row)
+    column = replace(column, row_BK=row_BK, state_B=np.where(lost_B, State.BROKEN, column.state_B).astype(np.int8))
+    column = column if (own_U == width).all() else column.compact()
+    dense, ragged = {**column.dense}, {}
+    for feature, (flat, ends) in column.ragged.items():
+        if feature == "summary":
+            dense[feature] = np.asarray(flat).reshape(column.cells, -1) if len(flat) else np.zeros((0, 1), np.float32)
+        else:
+            ragged[feature] = np.asarray(flat).reshape(-1, width), ends // width
+    return replace(column, dense=dense, ragged=ragged)
+
+
+def gaps_in(column: FeatureColumn) -> int:
+    """How many numbers are missing within the vectors or sequences of its rows."""
+    if "vector" in column.dense:
+        return int(np.isnan(column.dense["vector"]).sum())
+    return int(np.asarray(column.dense["gaps"])[column.row_BK[column.row_BK >= 0]].sum()) if "gaps" in column.dense else 0
+
+
+def width_of(reading: Reading) -> int:
+    """How many numbers a vector has, or a step of a sequence."""
+    return cast(int, reading.options.get("width", 1))
 
 
 def separator_of(reading: Reading) -> str | None:
@@ -218,7 +266,7 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
     """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
     columns = {}
     for key, item in inputs.items():
-        values, states = zip(*(readings[name].cell(cells.get(name)) for name in item.columns), strict=True)
+        values, states = zip(*(readings[name].cell(readings[name].among(cells)) for name in item.columns), strict=True)
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
@@ -228,6 +276,10 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
             ragged = {"text": (np.frombuffer(content, np.uint8), np.array([0, len(content)][: 1 + bool(content)]))}
             at = np.array([[0 if state == State.PRESENT else -1]])
             columns[key] = FeatureColumn({}, ragged, at, np.array([state], np.int8))
+            continue
+        if item.modality == "vector":
+            flat = np.zeros(0) if value is None else value
+            columns[key] = vectors(flat, np.array([state], np.int8), width_of(readings[item.name]))
             continue
         split = media_modality(item.modality).files
         files = attempt(split, value, media, separator_of(readings[item.columns[0]])) if state == State.PRESENT else []
@@ -243,4 +295,6 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
             dense, ragged = dense | some[0], ragged | some[1]
         there_K = np.array([not isinstance(m, MediaError) for m in made] or [False])
         columns[key] = FeatureColumn(dense, ragged, np.where(there_K, np.cumsum(there_K) - 1, -1)[None], np.array([state], np.int8))
+        if item.modality == "sequence":
+            columns[key] = shaped(columns[key], width_of(readings[item.name]), Counts(), item.name)
     return columns

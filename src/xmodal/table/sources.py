@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Table:
     source: str
     notes: tuple[str, ...] = ()
     first: int = 0  # of a part: its first row's place in the whole
+    made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # columns of lists: of which columns
 
     def __post_init__(self) -> None:
         names = self.data.column_names
