@@ -90,7 +90,7 @@ def save(model: Model, folder: Path, version: str) -> None:
         "sets": np.array(sets, np.int64), "by_set": np.array([pool.by_set[s] for s in sets]).reshape(len(sets), len(members)),
     }  # fmt: skip
     config = {
-        "format": FORMAT, "version": version, "job": replace(model.job, table=None, out="model", media_root=()).to_json(),
+        "format": FORMAT, "version": version, "job": replace(model.job, table=None, out="model", media_root=(), join=()).to_json(),
         "target": asdict(model.target),
         "readings": [asdict(r) for r in model.readings.values()], "inputs": [asdict(i) for i in answer.inputs.values()],
         "task": {"kind": task.kind, "name": task.name, "fitted": task.fitted.config if task.fitted else None},
@@ -151,7 +151,7 @@ def restored(folder: Path, found: dict[str, Any]) -> Model:
         readings = named(Reading(**r) for r in found["readings"])
         target = Reading(**found["target"])
     with part_of(config, "job"):
-        job = replace(Job.from_json(found["job"]), table=None, media_root=())
+        job = replace(Job.from_json(found["job"]), table=None, media_root=(), join=())
     members, names = list[Member](), list[str]()
     with part_of(config, "members"):
         kinds = [registered("experts", EXPERTS, plain["expert"]) for plain in found["members"]]  # before names become parts of paths

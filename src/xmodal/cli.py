@@ -36,7 +36,7 @@ from xmodal.job import Job, State, Training, changed, registry
 FORMULA, SIGNED = r"^[=+\-@\t\r]", r"^[+\-]?[0-9.]+([eE][+\-]?[0-9]+)?$"  # what a spreadsheet runs, but for numbers
 FIELDS, HINTS = Job.__dataclass_fields__, get_type_hints(Job)
 LEARN = [name for name, field in FIELDS.items() if "help" in field.metadata]  # options of commands that learn
-READ = ["media_root", "encoding", "sheet"]  # and of those that read another table with a model
+READ = ["media_root", "join", "encoding", "sheet"]  # and of those that read another table with a model
 
 NewTable = Annotated[Path | None, typer.Argument(metavar="TABLE", help="A file or folder; else of --config.")]
 OldTable = Annotated[Path, typer.Argument(metavar="TABLE", help="A file, or a folder of class-named folders.")]
@@ -178,6 +178,7 @@ def new_learner(table: Path | None, config: Path | None, settings: Sequence[str]
     """The table, and a learner with the roles that the configuration and the options give to its columns."""
     from xmodal.learner import Learner
     from xmodal.modality import MODALITIES
+    from xmodal.modality.joined import sources
     from xmodal.table import read_table
 
     values = configured(config, settings) | chosen(given) | ({"table": str(table)} if table else {})
@@ -189,7 +190,7 @@ def new_learner(table: Path | None, config: Path | None, settings: Sequence[str]
     if len({kind for _, kind in said}) > 1:
         raise typer.BadParameter("several targets are all of kind multilabel: --target COL=multilabel", param_hint="--target")
     values |= {"target": [name for name, _ in said], "kind": said[0][1]}
-    names = {*columns, "table", "columns", *registry("modalities", MODALITIES)}
+    names = {*columns, *sources(values.get("join", ()), {}, columns), "table", "columns", *registry("modalities", MODALITIES)}
     for name in ("input", "modality", "encoder"):
         if isinstance(values.get(name), list):
             values[name] = dict(divide(name, v, None if name == "input" else names) for v in values[name])
@@ -315,7 +316,8 @@ def fit(
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     typer.echo(f"The model is in {folder} ({size / 1e6:.1f} MB). Next:")
     part = ("--part", "test") if learner.report["parts"]["test"] else ()
-    roots = [word for root in job.media_root for word in ("--media-root", root)]  # a model keeps none
+    apart = [("--media-root", root) for root in job.media_root] + [("--join", file) for file in job.join]  # a model keeps none
+    roots = [word for pair in apart for word in pair]
     for name, *words in ("evaluate", *part, *roots), ("predict", "--out", "predictions.csv", *roots):
         typer.echo(f"  xmodal {shlex.join((name, str(folder), job.table, *words))}")
 
@@ -365,7 +367,7 @@ def print_config(table: NewTable = None, *, config: ConfigFile = None, settings:
     from xmodal.prepare import new_task, open_new
 
     rows, learner = new_learner(table, config, settings, given)
-    opened = open_new(rows, learner.job)
+    opened = open_new(learner.read(rows, new=True), learner.job)
     typer.echo(replace(learner.job, kind=new_task(opened).kind).to_toml())
     for name, reading in opened.readings.items():
         typer.echo(f"# {json.dumps(name, ensure_ascii=False)}: {reading.modality} ({reading.reason})")
@@ -418,7 +420,8 @@ def predict(
             row, got = None, str(e)
         if not isinstance(row, dict):
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
-    read = [reading.column for reading in learner.model.readings.values()]
+    readings = learner.model.readings.values()
+    read = [*(r.column for r in readings), *(name for r in readings for name in r.options.get("columns", ()))]
     known = {*learner.job.roles, target, *read}
     warn(not_read(name, read) for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)

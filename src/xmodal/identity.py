@@ -95,6 +95,8 @@ def cell_words(column: FeatureColumn) -> np.ndarray | None:
     if "text" in column.ragged:
         values, offsets = column.ragged["text"]
         return hashed(values[start:end].tobytes() for start, end in pairwise(offsets))
+    if "vector" in column.dense:
+        return digests([bits(np.asarray(column.dense["vector"]))])
     if column.digest_U is not None:
         return np.fromiter((int(digest[:16], 16) for digest in column.digest_U), np.uint64)
     return None

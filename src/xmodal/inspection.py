@@ -80,7 +80,7 @@ def column(ready: Ready, name: str) -> dict[str, Any]:
     values = opened.table.column(reading.column)
     state_B = reading.parse(values)[1] if one.modality == "table" else ready.data.columns[one.key].state_B
     shown: dict[str, Any] = {"name": name, "input": one.name, "modality": reading.modality, "options": dict(reading.options)}
-    if one.modality not in ("table", "text"):
+    if one.modality not in ("table", "text", "vector"):
         kind = cast(MediaModality, registered("modalities", MODALITIES, one.modality))
         shown["files"] = dict(Counter(kind.survey(values, opened.media, reading)).most_common())
     lacks = {state.name.lower(): int((state_B == state).sum()) for state in (State.MISSING, State.BROKEN)}
@@ -210,13 +210,13 @@ def classes(ready: Ready) -> Iterator[Finding]:
 
 
 def cuts(ready: Ready, field: Sequence[Member], seed: int) -> Iterator[Finding]:
-    """Texts that a network of the fit would read in part."""
+    """Texts and sequences that a network of the fit would read in part."""
     frozen = {i.name: c for k, i in ready.opened.inputs.items() if "unread" in (c := ready.data.columns[k]).dense}
     for note in say_unread({name: left_out(c, ready.known) for name, c in frozen.items()}):
         yield finding("columns", "warn", note, "put what decides first")
     for one in field:
         given = next(iter(one.expert.inputs.values()))
-        if one.single and one.expert.settings.get("kind") == "raw" and given.modality == "text":
+        if one.single and one.expert.settings.get("kind") == "raw" and given.modality in ("text", "sequence"):
             encoder = encoder_class(choose(given, "raw"))
             rows = thin(ready.known, READ, seed)
             column = ready.data.columns[given.key].rows(rows).compact()

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib.metadata import entry_points
@@ -123,6 +123,7 @@ class Job:
     input: dict[str, str] = role({}, "NAME=PATTERN", "A named group of plain columns.")
     encoder: dict[str, str] = role({}, "INPUT|MODALITY=NAME", "Encode it so: a network, or pretrained:NAME|FOLDER[;mode=lora|full].")
     download: bool = role(False, None, "Fetch a pretrained network that isn't on this machine; else nothing reaches the network.")
+    join: tuple[str, ...] = role((), "FILE", "Its columns of numbers, by --id, are a vector named as the file; of .npy: by row.")
     fusion: str | None = role(None, "NAME", "Of the deep joint experts and the correction.")
     head: str | None = role(None, "NAME", "Of those networks; else the usual one of the task.")
     metric: str | None = role(None, "NAME", "Reported first; decides whether mixing paid.")
@@ -216,6 +217,12 @@ def changed(base: T, values: Mapping[str, Any]) -> T:
             raise ConfigError(f"{kind} for setting {name!r}", repr(value), "give another value")
         made[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(base, **made)  # type: ignore[type-var]
+
+
+def matching(pattern: str, columns: Collection[str]) -> list[str]:
+    """The column of just that name, else those that the pattern fits, `*` being a wildcard."""
+    wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
+    return [pattern] if pattern in columns else [name for name in columns if wild.fullmatch(name)]
 
 
 def registry(group: str, builtin: dict[str, T]) -> dict[str, T]:

@@ -32,16 +32,17 @@ from xmodal.job import Budget, Job, Json, Key, Progress, Rows, seconds_of
 from xmodal.journal import Journal
 from xmodal.media import Cell, Media
 from xmodal.metrics import main_metric
+from xmodal.modality.joined import joined, sources
 from xmodal.notebook import progress_in_notebook, silent
 from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
-from xmodal.table import read_table
+from xmodal.table import Table, read_table
 from xmodal.tasks import Classify, MultiLabel, Prediction, Task, mark_of
 
 CORRUPTED = 2000  # rows that are corrupted at most
 BLOCK = 20_000  # rows that are predicted at once
-PLURAL = ("target", "id", "use", "ignore", "media_root")
+PLURAL = ("target", "id", "use", "ignore", "media_root", "join")
 
 
 class OutOfTime(Exception):
@@ -79,8 +80,8 @@ class Learner:
     ['x', 'y']
 
     `roles` are the fields of `xmodal.job.Job`; an unknown one raises ConfigError naming the nearest. A name in place of the job is the
-    target's. A source is a path
-    (CSV, Parquet, Arrow), a pandas or pyarrow frame, or rows as dicts.
+    target's. A source is a path (CSV, Parquet, Arrow), a pandas or pyarrow frame, or rows as dicts. `join`: files, or {name: file, frame
+    or array}; what is joined when a model predicts may be another, which is set as `learner.join`.
     """
 
     def __init__(self, job: Job | str | None = None, **roles: Any) -> None:
@@ -88,6 +89,7 @@ class Learner:
             job, roles = None, {**roles, "target": job}
         if not isinstance(job, Job | None):
             raise ConfigError("a Job, or the name of the one target", repr(job), 'write Learner(target="COL"), each role by its name')
+        self.join: Mapping[str, Any] = roles.pop("join") if isinstance(roles.get("join"), Mapping) else {}
         several = {k: [roles[k]] if isinstance(roles[k], (str, Path)) else roles[k] for k in PLURAL if k in roles}
         plain = roles | {k: [str(v) for v in values] for k, values in several.items()}
         self.job = Job.from_json({**(job or Job()).to_json(), **plain})
@@ -188,6 +190,13 @@ class Learner:
         found = judge.evaluation(whole.score[answers[0].full], "out_of_fold", ready.notes(self.job.time_limit))
         return Shown(found | {"folds": np.bincount(fold, minlength=folds).tolist()} | judge.comparison(whole, answers))
 
+    def read(self, source: Any, new: bool = False) -> Table:
+        """A table with all that is joined to it. `new`: to learn from. Raises TableError, ConfigError."""
+        table = read_table(source, self.job.encoding, self.job.sheet)
+        known = None if new else self.model.readings
+        taken = [*table.data.column_names, *(n for n, r in (known or {}).items() if r.modality != "vector")]
+        return joined(table, sources(self.job.join, self.join, taken), self.job.id, known, self.job.encoding)
+
     @property
     def model(self) -> artefact.Model:
         """What was learnt. Raises ConfigError before `fit` or `load`."""
@@ -204,7 +213,7 @@ class Learner:
     def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
         """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
         Some thousand rows at a time, so that features and what is made of them stay small."""
-        table, answer, parts, notes = read_table(source, self.job.encoding, self.job.sheet), self.model.answer, [], dict[str, None]()
+        answer, table, parts, notes = self.model.answer, self.read(source), [], dict[str, None]()
         cut, broken = dict[str, np.ndarray](), Broken()
         for start in range(0, table.data.num_rows, BLOCK):
             opened, data = self._again(table.part(start, BLOCK), progress)
@@ -219,7 +228,7 @@ class Learner:
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
-        opened, data = self._again(source, progress)
+        opened, data = self._again(self.read(source), progress)
         member = self.model.answer.fusion
         if member is None:
             raise ConfigError("a model with a deep expert", "only classic experts", "name a network for an input with fit --encoder")
@@ -259,7 +268,7 @@ class Learner:
         """Every metric with its interval over the labelled rows, all or those of one part of the split. `corrupt`: the cells of an input
         (or of all of a modality) made worse first, as in {"picture": "noise:3"}; "all": each corruption of each input alone, at every
         severity, as `corruptions` beside."""
-        opened, data = self._again(source, progress)
+        opened, data = self._again(self.read(source), progress)
         answer = self.model.answer
         rows = np.arange(opened.rows) if part is None else self._part(opened, data, part)
         notes = opened.told
@@ -343,7 +352,7 @@ class Learner:
     def ready(self, source: Any, progress: Progress, until: float = math.inf) -> Ready:
         """Everything checked that can be, before anything is trained. Media inputs whose features take longer than `until` are left out;
         what was extracted of them stays in the store. Raises ConfigError where no input is left."""
-        opened = prepare.open_new(source, self.job)
+        opened = prepare.open_new(self.read(source, new=True), self.job)
         labels, parts = opened.labels, prepare.parts_of(opened, self.job)
         weights = prepare.weights_of(opened, self.job)
         known = np.flatnonzero(~labels.is_null().to_numpy(zero_copy_only=False) & (weights > 0))
@@ -392,9 +401,9 @@ class Learner:
         metric = main_metric(task.kind, task.width, self.job.metric)
         return Judge(task, metric, data.examples[task.name], groups, rows, self.job.seed, self.job.coverage)
 
-    def _again(self, source: Any, progress: Progress) -> tuple[prepare.Opened, TableData]:
+    def _again(self, table: Table, progress: Progress) -> tuple[prepare.Opened, TableData]:
         model = self.model
-        opened = prepare.open_again(source, self.job, model.readings, model.target, model.answer.inputs)
+        opened = prepare.open_again(table, self.job, model.readings, model.target, model.answer.inputs)
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
         return opened, prepare.asking(data, model.answer.task, opened.labels, prepare.weights_of(opened, self.job), self.job.seed)
 

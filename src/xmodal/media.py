@@ -11,13 +11,17 @@ import contextlib
 import io
 import json
 import lzma
+import math
 import os
 import posixpath
 import re
 import stat
+import struct
 import sys
 import tarfile
+import tokenize
 import unicodedata
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -62,6 +66,8 @@ MARKS = {
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{40,}={0,2}\s*")
 DRIVE = re.compile(r"[A-Za-z]:/")
 ARCHIVE_DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, lzma.LZMAError)
+NPY_DAMAGE = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, AttributeError, EOFError, MemoryError, RecursionError,
+              tokenize.TokenError, struct.error)  # fmt: skip
 GREY = 257  # 65,535 / 255
 
 
@@ -340,7 +346,7 @@ def children(folder: str) -> dict[str, list[str]]:
 
 def encoded(cell: Any) -> Any:
     """A picture of Pillow's, or an array of pixels, as the bytes of a file, without loss; buffers as bytes; in a list too; other cells as
-    they are. Grey of 16 bits stays so; floats, 0…1, become 16 bits; colours have 8. Raises MediaError."""
+    they are. Grey of 16 bits stays so; colours, 0…1 as floats, have 8; an H × W of other numbers becomes .npy. Raises MediaError."""
     pillow = sys.modules.get("PIL.Image")
     if isinstance(cell, (list, tuple)):
         return [encoded(one) for one in cell]
@@ -348,6 +354,9 @@ def encoded(cell: Any) -> Any:
         return bytes(cell)
     if pillow and isinstance(cell, pillow.Image):
         return of_image(cell)
+    if isinstance(cell, np.ndarray) and cell.ndim == 2 and cell.dtype.kind in "fiu" and cell.dtype not in (np.uint8, np.uint16):
+        np.save(file := io.BytesIO(), cell, allow_pickle=False)  # pixels or steps: that is for the column's reading to say
+        return file.getvalue()
     return of_array(cell) if isinstance(cell, np.ndarray) and cell.ndim in (2, 3) else cell
 
 
@@ -392,6 +401,24 @@ def of_array(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels * np.uint8(255) if pixels.dtype == np.bool_ else pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def array_of(content: bytes, name: str) -> np.ndarray:
+    """The array of a .npy file, never unpickled, its size checked before it is made. Raises MediaError."""
+    file = io.BytesIO(content)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # headers of Python 2
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_column, kind = read(file)
+        if kind.hasobject:
+            raise MediaError("an array of pickled objects, which are never loaded", name, "save numbers")
+        if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > len(content) - file.tell():
+            raise MediaError(f"cut off: its header says shape {shape}", name, "save it again")
+        flat = np.frombuffer(content, kind, math.prod(shape), file.tell()) if math.prod(shape) else np.zeros(0, kind)
+        return flat.reshape(shape, order="F" if by_column else "C")
+    except NPY_DAMAGE as e:
+        raise MediaError(f"a damaged .npy file: {type(e).__name__}", name, "save it again") from e
 
 
 def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:

@@ -37,6 +37,7 @@ from xmodal.modality import inputs as group_inputs
 from xmodal.modality import readings as read_columns
 from xmodal.modality.plain import Measure
 from xmodal.modality.text import counts as name_counts
+from xmodal.modality.vector import grouped, regrouped
 from xmodal.table import GAPS, Reading, Table, canonical, read_table
 from xmodal.table.reading import spaced, spelled, text_of
 from xmodal.tasks import MARKS, TASKS, Classify, MultiLabel, Task, class_order
@@ -86,7 +87,7 @@ class Opened:
 def open_new(source: Any, job: Job) -> Opened:
     """A table to learn from. Every reading is decided here, once."""
     table = read_table(source, job.encoding, job.sheet)
-    names = table.data.column_names
+    names = [*table.data.column_names, *job.input]
     for role in (*job.roles, *job.use, *job.ignore):
         if role not in names:
             raise unknown("column", role, names)
@@ -94,6 +95,7 @@ def open_new(source: Any, job: Job) -> Opened:
         raise ConfigError("the target in no other role", repr(min(map(str, twice))), "name another column there")
     target, notes = read_target(table, job)
     media = media_of(job, table.source)
+    table, job = grouped(table, job)
     readings, said = read_columns(table, job, media)
     inputs = dict(sorted(group_inputs(readings, job).items()))
     inputs = {k: replace(i, encoder=i.encoder and resolved(i.encoder, job.download)) for k, i in inputs.items()}
@@ -104,7 +106,7 @@ def open_new(source: Any, job: Job) -> Opened:
 
 def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: Reading, inputs: Mapping[Key, Input]) -> Opened:
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
-    table = read_table(source, job.encoding, job.sheet)
+    table = regrouped(read_table(source, job.encoding, job.sheet), readings)
     gone = [c for c in dict.fromkeys(c for i in inputs.values() for c in i.columns) if c not in table.data.column_names]
     notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
     options: Any = target.options
@@ -301,7 +303,7 @@ def ties_of(opened: Opened, data: TableData, job: Job) -> np.ndarray:
         opened.notes.append(say)
     others = [c for i in opened.inputs.values() if i.modality in ("table", "text") for c in i.columns]
     words = [found for c in others if (found := opened.column(c)) is not None]
-    if words and any(i.modality not in ("table", "text") for i in opened.inputs.values()):
+    if words and any(i.modality not in ("table", "text", "vector") for i in opened.inputs.values()):
         bytes_R = len(words) - 1 + sum(pc.binary_length(w).fill_null(0).to_numpy() for w in words)
         same_R = np.where(bytes_R >= splits.TIE_TEXT, alike(words), -1)
         media.append(FeatureColumn({}, {}, same_R[:, None], np.zeros(opened.rows, np.int8)))

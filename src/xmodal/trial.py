@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from xmodal.answer import Answer
 from xmodal.experts.data import TableData
-from xmodal.features import FeatureColumn, build
+from xmodal.features import Counts, FeatureColumn, build
+from xmodal.features.build import shaped, vectors, width_of
+from xmodal.features.extractors.series import summary_size
 from xmodal.files import part_of
 from xmodal.job import Key, State
 from xmodal.media import Media
@@ -110,10 +112,18 @@ def row_and_nothing(answer: Answer, readings: Mapping[str, Reading]) -> TableDat
     there = FeatureColumn({}, {}, np.array([[0], [-1]]), np.array([State.PRESENT, State.MISSING], np.int8))
     for key in answer.inputs:
         column = ready.get(key, there)
+        width = width_of(readings[answer.inputs[key].reads[0]])
+        if answer.inputs[key].modality == "vector":
+            column = vectors(np.zeros(width), column.state_B, width)
         zeros = {n: (e, np.zeros((1, *a.shape[1:]), a.dtype)) for e in extractors.get(key, ()) for n, a in e.empty.items()}
         dense = {name: array for name, (e, array) in zeros.items() if name not in e.ragged}
         ragged = {name: (array, np.array([0, 1])) for name, (e, array) in zeros.items() if name in e.ragged}
-        ready[key] = replace(column, dense=column.dense | dense, ragged=column.ragged | ragged)
+        if answer.inputs[key].modality == "sequence":
+            dense["width"] = np.full(1, width)
+            sizes = {"steps": width, "summary": summary_size(width)}
+            ragged = {name: (np.zeros(sizes[name], array.dtype), np.array([0, sizes[name]])) for name, (array, _) in ragged.items()}
+        column = replace(column, dense=column.dense | dense, ragged=column.ragged | ragged)
+        ready[key] = shaped(column, width, Counts(), key) if answer.inputs[key].modality == "sequence" else column
     return TableData(ready, {})
 
 

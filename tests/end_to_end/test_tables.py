@@ -215,7 +215,7 @@ def test_long_texts_that_are_cut_are_counted(tmp_path: Path, monkeypatch: pytest
     rows = pd.DataFrame({"note": [" ".join(words if r in (5, 25, 45) else [f"short{r}"]) for r in range(60)], "label": ["x", "y"] * 30})
     rows.to_csv(tmp_path / "t.csv", index=False)
     roles = ["--target", "label", "--set", "training.epochs=1", "--set", "training.minimum=1", "--set", "training.folds=2"]
-    asked, said = [*roles, "--encoder", "note=bilstm"], "input 'note': 3 of 60 texts are cut for its network, 71 % of their tokens unread"
+    asked, said = [*roles, "--encoder", "note=bilstm"], "input 'note': 3 of 60 cells are cut for its network, 71 % of what they hold unread"
     run = CliRunner().invoke
     source = str(tmp_path / "t.csv")
     found = json.loads(run(app, ["inspect", source, *asked, "--json"]).stdout)["findings"]

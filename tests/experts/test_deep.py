@@ -126,6 +126,6 @@ def test_of_long_texts_the_end_is_read_and_what_is_not_is_counted() -> None:
     found = unread([expert], data, test)
     assert found["note"].tolist() == [60, 3, 3 * 3001, 3 * (3001 - 96)]
     (note,) = say_unread({"note": found["note"] + unread([expert], data, rows)["note"]})
-    assert note.startswith("input 'note': 15 of 300 texts are cut for its network, 97 % of their tokens unread")
+    assert note.startswith("input 'note': 15 of 300 cells are cut for its network, 97 % of what they hold unread")
     assert not say_unread(unread([expert], data, test[length[test] < 99]))
     assert not unread([fitted()[0]], fitted()[1], ROWS), "descriptors read all"

@@ -1,5 +1,5 @@
-"""Classic descriptors as one token: TF-IDF of a text, of other media what their classic extractor makes. Learns in seconds what encoders of
-pixels and subwords do not learn from a thousand rows."""
+"""Classic descriptors as one token: TF-IDF of a text, a vector itself, of other media what their classic extractor makes. Learns in seconds
+what encoders of pixels and subwords do not learn from a thousand rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from xmodal.encoders.base import Encoder, present
 from xmodal.encoders.words import decode, fit_idf, tfidf, vocabulary, words
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import CLASSIC, Extractor
+from xmodal.features.extractors.series import ABOUT
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
-BLOCKS = tuple(dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty))  # each gets the same total variance
+EVERY = dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty if name not in ("unread", *ABOUT))
+BLOCKS = ("vector", *EVERY)  # each gets the same total variance
 COMPONENTS = 64
 WORDS = 10_000
 
@@ -27,7 +29,7 @@ WORDS = 10_000
 class Descriptor(Encoder):
     """Prepared text: `word.index`, `word.weight`, sparse; of other media: `pca`."""
 
-    modality = frozenset({"text", *CLASSIC})
+    modality = frozenset({"text", "vector", *CLASSIC})
     kind = "descriptor"
     extractor: ClassVar[Mapping[str, Extractor]] = CLASSIC
 
@@ -48,7 +50,7 @@ class Descriptor(Encoder):
             index, weight, ends = tfidf(counts, [(vocabulary(fitted.files["words"]), fitted.wide("idf"))])
             return replace(column, dense={}, ragged={"word.index": (index, ends), "word.weight": (weight, ends)})
         mean, components = fitted.arrays["mean"], fitted.arrays["components"]
-        pca = ((stacked(column) - mean) @ components).astype(np.float32)
+        pca = (np.nan_to_num(stacked(column) - mean) @ components).astype(np.float32)
         return replace(column, dense={"pca": pca}, ragged={})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
@@ -70,7 +72,7 @@ class Descriptor(Encoder):
 
 
 def stacked(column: FeatureColumn) -> np.ndarray:
-    """What the classic extractor made of each cell, side by side, [U, F]."""
+    """What the classic extractor made of each cell, or its vector, side by side, [U, F]; NaN for gaps."""
     return np.concatenate([np.asarray(column.dense[name], np.float32) for name in blocks(column)], 1)
 
 
@@ -94,10 +96,14 @@ def fit_frozen(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, 
 
 def affine(x_UF: np.ndarray, share_F: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardise, weigh by `share_F`, PCA: as one affine map, mean [F] and components [F, C]; and their variance [C]. A feature that
-    never varies counts for nothing."""
+    never varies counts for nothing; the mean stands for a gap."""
     if len(x_UF) < 2:
-        return (x_UF[0] if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
-    mean, deviation = x_UF.mean(0), x_UF.std(0)
+        return (np.nan_to_num(x_UF[0]) if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
+    mean, gaps_UF = x_UF.mean(0), np.isnan(x_UF)
+    if gaps_UF.any():
+        mean = np.where(gaps_UF, 0, x_UF).sum(0) / (~gaps_UF).sum(0).clip(1)
+        x_UF = np.where(gaps_UF, mean, x_UF)
+    deviation = x_UF.std(0)
     scale = np.where(deviation > 1e-6, share_F / np.maximum(deviation, 1e-6), 0.0)
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return mean, pca.components_.T * scale[:, None], pca.explained_variance_

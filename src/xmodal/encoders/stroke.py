@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xmodal.batch import uniform
 from xmodal.encoders.base import Encoder, present
-from xmodal.encoders.text import reorder
+from xmodal.encoders.sequence import reorder
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json

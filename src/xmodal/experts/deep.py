@@ -151,7 +151,7 @@ def unread(experts: Iterable[Expert], data: Data, rows: Rows) -> dict[str, np.nd
 def say_unread(found: Mapping[str, np.ndarray]) -> list[str]:
     """What to say of it."""
     return [
-        f"input {name!r}: {cut} of {rows} texts are cut for its network, {100 * left / units:.0f} % of their tokens unread; "
+        f"input {name!r}: {cut} of {rows} cells are cut for its network, {100 * left / units:.0f} % of what they hold unread; "
         "classic experts read them whole"
         for name, (rows, cut, units, left) in found.items() if cut
     ]  # fmt: skip

@@ -95,7 +95,8 @@ def product(x_UF: csr_matrix | np.ndarray, weight_FC: np.ndarray) -> np.ndarray:
 
 
 class MediaDescriptor(Descriptor):
-    """`linear`: what the classic extractor makes of a cell, standardised, PCA, mean squared length 1. `dims`: its first 30."""
+    """`linear`: what the classic extractor makes of a cell, or a vector itself, standardised, PCA, mean squared length
+    1. `dims`: its first 30."""
 
     extractor: ClassVar[Mapping[str, Extractor]] = CLASSIC
 
@@ -109,7 +110,7 @@ class MediaDescriptor(Descriptor):
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
-        x_UF = (stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
+        x_UF = np.nan_to_num(stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
         return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
 
 
@@ -211,5 +212,5 @@ def numbers(column: FeatureColumn) -> np.ndarray:
 
 
 DESCRIPTORS: dict[str, type[Descriptor]] = {
-    "text": TextDescriptor, "table": PlainDescriptor, **dict.fromkeys(CLASSIC, MediaDescriptor)
+    "text": TextDescriptor, "table": PlainDescriptor, "vector": MediaDescriptor, **dict.fromkeys(CLASSIC, MediaDescriptor)
 }  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xmodal.errors import MediaError, UserError
 from xmodal.features.column import FeatureColumn
@@ -112,17 +113,26 @@ def build(
             for e in extractors.get(key, ()):
                 assert isinstance(e, Frozen)
                 columns[key] = text_features(columns[key], e, store or Store(), counts, partial(progress, f"features of {item.name}"))
+        elif item.modality == "vector":
+            columns[key] = vectors(pc.list_flatten(parsed[0][0]).to_numpy(), parsed[0][1], width_of(readings[item.reads[0]]))
+            columns[key] = corrupted(columns[key], corruption) if corruption else columns[key]
         elif key not in columns:
             items = together_read(item, inputs)
             extraction = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media, corruption)
             split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.reads[0]]))
             columns |= media_columns(items, extraction, split, store or Store(), counts, progress, *parsed[0])
+        if item.modality == "sequence":
+            columns[key] = shaped(columns[key], width_of(readings[item.reads[0]]), counts, item.name)
+        if gaps := gaps_in(columns[key]):
+            counts.notes.append(f"column {item.name!r}: {gaps} numbers are missing within its cells: the mean of training stands for them")
         for (name, column), (_, state_B) in zip(held.items(), parsed, strict=True):
             for row in np.flatnonzero(state_B == State.BROKEN).tolist():
                 cell = column[row].as_py()
                 cell = f"{cell[:60]}…" if isinstance(cell, str) and len(cell) > 60 else cell
                 got = "a nested object" if isinstance(cell, dict) else repr(cell)
-                counts.breaks(MediaError(f"not a {item.modality if item.modality != 'table' else readings[name].modality}", got), name, row)
+                kind = readings[name].modality if item.modality == "table" else item.modality
+                wanted = f"{width_of(readings[item.reads[0]])} numbers" if kind == "vector" else f"a {kind}"
+                counts.breaks(MediaError(f"not {wanted}", got), name, row)
         states = [s for _, s in parsed] if item.modality == "table" else [columns[key].state_B]
         size = sum(a.nbytes for a in columns[key].dense.values()) + sum(v.nbytes for v, _ in columns[key].ragged.values())
         lack = {n: [int((s == State.MISSING).sum()), int((s == State.BROKEN).sum())] for n, s in zip(item.columns, states, strict=True)}
@@ -180,6 +190,43 @@ def text_features(
     pack = store.read(extractor.spec, sorted_U, extractor.empty)
     at_U = np.searchsorted(sorted_U, digest_U)
     return replace(column, dense={**column.dense, **{n: np.asarray(a)[at_U] for n, a in pack.dense.items()}})
+
+
+def vectors(flat: np.ndarray, state_B: np.ndarray, width: int) -> FeatureColumn:
+    """`vector`: float32 [U, width] of the present rows, whose numbers are `flat`, each a cell of its own; NaN for a gap."""
+    there_B = state_B == State.PRESENT
+    x_UD = np.asarray(flat, np.float32).reshape(there_B.sum(), width)
+    return FeatureColumn({"vector": x_UD}, {}, np.where(there_B, np.cumsum(there_B) - 1, -1)[:, None], state_B)
+
+
+def shaped(column: FeatureColumn, width: int, counts: Counts, name: str) -> FeatureColumn:
+    """Features of sequences, which are stored flat: `steps` [T, width] a cell, `summary` dense. A cell of another width is BROKEN."""
+    own_U = np.asarray(column.dense["width"])
+    row_BK = np.where((column.row_BK >= 0) & (np.append(own_U, -1)[column.row_BK] == width), column.row_BK, -1)
+    lost_B = (column.row_BK >= 0).any(1) & (row_BK < 0).all(1)
+    for row, k in np.argwhere(row_BK != column.row_BK).tolist():
+        counts.breaks(MediaError(f"{own_U[column.row_BK[row, k]]} values a step, where the fit had {width}", "the sequence"), name, row)
+    column = replace(column, row_BK=row_BK, state_B=np.where(lost_B, State.BROKEN, column.state_B).astype(np.int8))
+    column = column if (own_U == width).all() else column.compact()
+    dense, ragged = {**column.dense}, {}
+    for feature, (flat, ends) in column.ragged.items():
+        if feature == "summary":
+            dense[feature] = np.asarray(flat).reshape(column.cells, -1) if len(flat) else np.zeros((0, 1), np.float32)
+        else:
+            ragged[feature] = np.asarray(flat).reshape(-1, width), ends // width
+    return replace(column, dense=dense, ragged=ragged)
+
+
+def gaps_in(column: FeatureColumn) -> int:
+    """How many numbers are missing within the vectors or sequences of its rows."""
+    if "vector" in column.dense:
+        return int(np.isnan(column.dense["vector"]).sum())
+    return int(np.asarray(column.dense["gaps"])[column.row_BK[column.row_BK >= 0]].sum()) if "gaps" in column.dense else 0
+
+
+def width_of(reading: Reading) -> int:
+    """How many numbers a vector has, or a step of a sequence."""
+    return cast(int, reading.options.get("width", 1))
 
 
 def separator_of(reading: Reading) -> str | None:
@@ -338,9 +385,8 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
     """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
     columns: Columns = {}
     for key, item in inputs.items():
-        values, states = zip(
-            *(readings[read].cell(cells.get(name)) for read, name in zip(item.reads, item.columns, strict=True)), strict=True
-        )
+        whole = [readings[read].among(cells) for read in item.reads]
+        values, states = zip(*(readings[read].cell(cell) for read, cell in zip(item.reads, whole, strict=True)), strict=True)
         if item.modality == "table":
             columns[key] = plain(item, [[v] for v in values], np.array([states]))
             continue
@@ -355,6 +401,10 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
                 dense |= together(e, e.many([{"text": ragged["text"][0]}] if content else []))[0]
             columns[key] = FeatureColumn(dense, ragged, at, np.array([state], np.int8))
             continue
+        if item.modality == "vector":
+            flat = np.zeros(0) if value is None else value
+            columns[key] = vectors(flat, np.array([state], np.int8), width_of(readings[item.reads[0]]))
+            continue
         if key in columns:
             continue
         items, split = together_read(item, inputs), media_modality(item.modality).files
@@ -364,6 +414,8 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
         for i in items:
             mine = [m if isinstance(m, MediaError) else m[i.modality] for m in made]
             columns[i.key] = row_column(mine, extractors[i.key], state)
+            if i.modality == "sequence":
+                columns[i.key] = shaped(columns[i.key], width_of(readings[i.reads[0]]), Counts(), i.name)
     return columns
 
 

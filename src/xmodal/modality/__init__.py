@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, unknown
-from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
+from xmodal.job import MAIN, Input, Job, Json, Key, matching, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.audio import Audio
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
+from xmodal.modality.sequence import Sequence
 from xmodal.modality.strokes import Strokes
 from xmodal.modality.text import Words, coded, counts
+from xmodal.modality.vector import Vector
 from xmodal.modality.video import Video
 from xmodal.table import GAPS, Guess, Reading, Table
 from xmodal.table.reading import spelled
@@ -32,10 +34,10 @@ ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row"
 
 @runtime_checkable
 class Modality(Protocol):
-    """`family`: media cells are opened and extracted; text and plain cells are their own features."""
+    """`family`: media cells are opened and extracted; text, vectors and plain cells are their own features."""
 
     @property
-    def family(self) -> Literal["media", "text", "plain"]: ...
+    def family(self) -> Literal["media", "text", "vector", "plain"]: ...
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
         """Whether this column may be of this modality: from every value if plain, else from at most 100 headers."""
@@ -69,6 +71,8 @@ MODALITIES: dict[str, Modality] = {
     "video": Video(),
     "audio": Audio(),
     "strokes": Strokes(),
+    "sequence": Sequence(),
+    "vector": Vector(),
     "category": Words("category"),
     "text": Words("text"),
 }
@@ -96,7 +100,9 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
             wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [e.got]
         for read in several:
             if isinstance(read, Guess):
-                found.append(replace(read.reading, column=name, reason=read.reading.reason.replace("COL=", f"{name}=")))
+                made: dict[str, Json] = {"columns": [*parts]} if (parts := table.made.get(name)) else {}
+                options, reason = read.reading.options | made, read.reading.reason.replace("COL=", f"{name}=")
+                found.append(replace(read.reading, column=name, options=options, reason=reason))
                 said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
             else:
                 said.append(f"column {name!r} is left out: {read}")
@@ -160,8 +166,10 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         if modality.family != "media" and pa.types.is_struct(column.type):
             raise nested(column)
         guess = modality.read(column, options) if isinstance(modality, Measure) else None
-        if modality.family == "media":  # several files in a cell have a separator
+        if modality.family in ("media", "vector"):  # several files in a cell have a separator, vectors a width
             guess = modality.recognise(column, media)
+        if guess is None and modality.family == "vector":
+            raise ConfigError("lists of numbers in every cell", f"other cells in column {name!r}", "give it another --modality")
         if guess is None:
             known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
             return Guess.of(1.0, kind, reason, known | options)
@@ -208,12 +216,6 @@ def nested(column: pa.ChunkedArray) -> ConfigError:
     """The error for a column of objects that are no files."""
     do = "give each key a column of its own (pandas.json_normalize does), or leave it out with --ignore"
     return ConfigError("values, or files as {bytes, path}", f"nested objects ({column.type})", do)
-
-
-def matching(pattern: str, columns: Collection[str]) -> list[str]:
-    """The column of just that name, else those that the pattern fits, `*` being a wildcard."""
-    wild = re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)
-    return [pattern] if pattern in columns else [name for name in columns if wild.fullmatch(name)]
 
 
 def family(reading: Reading) -> str:

@@ -11,13 +11,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
 from xmodal.errors import MediaError
 from xmodal.media import Cell, Media, Raw, shown, sort_of
-from xmodal.modality.files import Corruption, File, Files
+from xmodal.modality.files import Corruption, Files
 from xmodal.modality.spectrum import RATE, log_mel
-from xmodal.table import Guess
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".aif", ".aiff")
 FILES = ("WAV", "FLAC", "OGG", "MP3", "AIFF")  # read by libsndfile

@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from PIL import ImageChops, ImageFilter, ImageOps, UnidentifiedImageError, features
 
 from xmodal.errors import MediaError
-from xmodal.media import Cell, Media, Raw, kind_of, shown
+from xmodal.media import Cell, Media, Raw, array_of, kind_of, of_array, shown
 from xmodal.modality.files import Corruption, Files
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))
@@ -35,6 +35,8 @@ class Picture:
     """One opened picture; of a moving one, its first frame. Raises MediaError for other kinds and for too many pixels."""
 
     def __init__(self, data: bytes, cap: int, name: str) -> None:
+        self.bytes = data
+        data = of_array(array_of(data, name)) if kind_of(data) == "NPY" else data
         self.data, self.name, self.kind = data, name, kind_of(data)
         self._loaded: dict[int | None, np.ndarray] = {}
         with self._damage():
@@ -74,7 +76,7 @@ class Picture:
     @cached_property
     def digest(self) -> str:
         """blake2b-128 of the bytes."""
-        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+        return hashlib.blake2b(self.bytes, digest_size=16).hexdigest()
 
     def load(self, size: int | None = None) -> np.ndarray:
         """uint8 [H, W, 3], upright; with `size` stretched to [size, size, 3]. Raises MediaError if damaged."""

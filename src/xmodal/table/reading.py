@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -33,7 +34,7 @@ from xmodal.media import encoded
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
 PART = 20_000  # rows whose cells are Python's objects at once: not all of a long column
-VALUES = {"number": pa.float64(), "date": pa.float64(), "category": pa.string(), "text": pa.string()}
+VALUES = {"number": pa.float64(), "date": pa.float64(), "category": pa.string(), "text": pa.string(), "vector": pa.list_(pa.float64())}
 PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
 DATE = re.compile(
@@ -142,6 +143,16 @@ def encoded_once(values: pa.ChunkedArray) -> tuple[pa.Array | pa.ChunkedArray, n
     return coded.dictionary, coded.indices.fill_null(len(coded.dictionary)).to_numpy().astype(np.int64)
 
 
+def side_by_side(columns: Sequence[pa.ChunkedArray | None], rows: int) -> pa.Array:
+    """The cells of each row as a list: of numbers where all are, else of text; null where there is no such column."""
+    typed = all(c is None or pa.types.is_integer(c.type) or pa.types.is_floating(c.type) for c in columns)
+    kind = pa.float64() if typed else pa.string()
+    cells = [pa.nulls(rows, kind) if c is None else c.combine_chunks().cast(kind, safe=False) for c in columns]
+    order = np.arange(rows * len(cells)).reshape(len(cells), rows).T.ravel()
+    flat = pa.concat_arrays([c for one in cells for c in (one.chunks if isinstance(one, pa.ChunkedArray) else [one])])
+    return pa.LargeListArray.from_arrays(pa.array(np.arange(rows + 1) * len(cells)), flat.take(pa.array(order)))
+
+
 @lru_cache
 def spelling(decimal: str, thousands: str) -> re.Pattern[str]:
     """How numbers are written with these marks."""
@@ -196,6 +207,35 @@ def seconds(cell: Any, options: Mapping[str, Any]) -> float:
     return datetime.datetime(int(year), int(month), int(day), hour, int(part["M"]), int(part["S"]), micro, zone).timestamp()
 
 
+def listed(cell: Any) -> Any:
+    """The list that a text in JSON spells; other cells as they are."""
+    if isinstance(cell, str) and cell.lstrip()[:1] == "[":
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(cell)
+    return cell
+
+
+def vector(cell: Any, options: Mapping[str, Any]) -> tuple[np.ndarray | None, State]:
+    """A list of numbers as float64 [D], NaN for a gap in it. Options: width, and those of its numbers. MISSING where it holds no number;
+    BROKEN for words, for what 32 bits cannot hold, and for another width."""
+    cell = listed(cell)
+    if cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str) and cell.strip().lower() in ("", *GAPS)):
+        return None, State.MISSING
+    if not isinstance(cell, (list, tuple, np.ndarray)):
+        return None, State.BROKEN
+    try:
+        if options.get("decimal", ".") != "." or options.get("thousands"):
+            raise ValueError
+        x_D = np.asarray(cell, np.float64)
+    except (TypeError, ValueError, OverflowError):  # gaps, and numbers that are written otherwise
+        one = Reading("", "number", dict(options))
+        read = [(np.nan, State.BROKEN) if isinstance(c, (list, np.ndarray)) else one.cell(c) for c in cell]
+        x_D = np.array([np.inf if state == State.BROKEN else value for value, state in read])
+    if x_D.ndim != 1 or (np.abs(x_D) > np.finfo(np.float32).max).any() or len(x_D) not in (0, options.get("width", len(x_D))):
+        return None, State.BROKEN
+    return (None, State.MISSING) if np.isnan(x_D).all() else (x_D, State.PRESENT)
+
+
 MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], float]] = {"number": number, "date": seconds}
 
 
@@ -233,7 +273,8 @@ def spaced(count: Mapping[str, int]) -> list[str]:
 @dataclass(frozen=True)
 class Reading:
     """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value),
-    of a number decimal, thousands, unit, of a date order, of a category spelled; range (of the values at fit)."""
+    of a number decimal, thousands, unit, of a date order, of a category spelled; range (of the values at fit); of a vector or sequence
+    width, and of a vector the columns that it is made of, if it isn't one."""
 
     column: str
     modality: str
@@ -246,9 +287,17 @@ class Reading:
         found: Any = self.options.get("range")
         return (found[0], found[1]) if found else (-math.inf, math.inf)
 
+    def among(self, cells: Mapping[str, Any]) -> Any:
+        """Its cell in a row, or a list of the cells that it is made of."""
+        names: Any = self.options.get("columns", ())
+        apart = self.column not in cells and any(name in cells for name in names)
+        return [cells.get(name) for name in names] if apart else cells.get(self.column)
+
     def cell(self, cell: Any) -> tuple[Any, State]:
         """One cell's value (None or NaN if there is none) and its state, the same as in a column. In a number or date: MISSING
         for a gap, BROKEN for other words and for infinities."""
+        if self.modality == "vector":
+            return vector(cell, self.options)
         cell, measure = checked(cell, self.column, self.modality not in VALUES), MEASURES.get(self.modality)
         text = cell.strip() if isinstance(cell, str) else cell
         if measure is None and self.modality in VALUES:
@@ -269,7 +318,8 @@ class Reading:
         return (value, State.PRESENT) if math.isfinite(value) else (np.nan, State.BROKEN)
 
     def parse(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-        """number, date: float64, NaN for none; category, text: string, null for none; media: unchanged. State a row."""
+        """number, date: float64, NaN for none; category, text: string, null for none; vector: a list of float64; media: as
+        they are. State a row."""
         kind, parts, states = VALUES.get(self.modality), [], [np.zeros(0, np.int8)]
         for start in range(0, len(values), PART):
             cells, row = distinct(values.slice(start, PART))

@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Table:
     notes: tuple[str, ...] = ()
     first: int = 0  # of a part: its first row's place in the whole
     id: tuple[str, ...] = ()  # columns that name its rows, whatever is asked for
+    made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # columns of lists: of which columns
 
     def __post_init__(self) -> None:
         names = self.data.column_names
