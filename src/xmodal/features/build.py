@@ -163,6 +163,10 @@ def media_column(
     packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extraction.extractors]
     dense = {name: array for pack in packs for name, array in pack.dense.items()}
     ragged = {name: held for pack in packs for name, held in pack.ragged.items()}
+    if "unread" in dense and (cut := (unread_U2 := np.asarray(dense["unread"], float))[:, 1] > 0).any():
+        whole, left = unread_U2[cut].sum(0)
+        share = f"{left / whole:.0%} of their length is left out"
+        counts.notes.append(f"column {name!r}: of {cut.sum()} of {len(cut)} files only the start is read, {share}")
     return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extraction.extractors))
 
 

@@ -14,12 +14,12 @@ FLOOR = 1e-9  # of energy: about that of 16-bit rounding
 
 def mel(hertz: np.ndarray) -> np.ndarray:
     """O'Shaughnessy (1987): 2595 log10(1 + f / 700)."""
-    return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+    return np.asarray(2595 * np.log10(1 + hertz / 700))
 
 
 def hertz(mels: np.ndarray) -> np.ndarray:
     """Inverse of `mel`."""
-    return 700 * (10 ** (np.asarray(mels) / 2595) - 1)
+    return np.asarray(700 * (10 ** (mels / 2595) - 1))
 
 
 @lru_cache(maxsize=4)
@@ -28,7 +28,7 @@ def filters(bands: int) -> np.ndarray:
     edge = hertz(np.linspace(0, mel(np.array(RATE / 2)), bands + 2))
     at = np.arange(LENGTH // 2 + 1)[:, None] * RATE / LENGTH
     rise, fall = (at - edge[:-2]) / (edge[1:-1] - edge[:-2]), (edge[2:] - at) / (edge[2:] - edge[1:-1])
-    return np.maximum(np.minimum(rise, fall), 0).astype(np.float32)
+    return np.asarray(np.maximum(np.minimum(rise, fall), 0), np.float32)
 
 
 def log_mel(x_T: np.ndarray, bands: int) -> np.ndarray:
@@ -36,4 +36,4 @@ def log_mel(x_T: np.ndarray, bands: int) -> np.ndarray:
     padded = np.pad(x_T, (0, max(WINDOW - len(x_T), 0)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     energy = np.abs(rfft(frames, LENGTH)) ** 2 / WINDOW
-    return np.log(energy @ filters(bands) + np.float32(FLOOR))
+    return np.asarray(np.log(energy @ filters(bands) + np.float32(FLOOR)))
