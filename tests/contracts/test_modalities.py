@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from xmodal.media import Media
@@ -16,6 +18,11 @@ def png(shade: int, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
+def sound(pitch: float, kind: str = "WAV", count: int = 4000) -> bytes:
+    soundfile.write(file := io.BytesIO(), 0.5 * np.sin(pitch * np.arange(count)), 8000, format=kind)
+    return file.getvalue()
+
+
 CELLS = {
     "number": (["1", "2.5", "-1e3"], ["", "x", "inf", None, "-", b"x"]),
     "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
@@ -26,6 +33,10 @@ CELLS = {
         [b"", b"START\nBREAK\n", b"START\n1,2\n3", b"[[[1,2],[3]]]", "text", [], b"[[[0,1],[NaN,2]]]"],
     ),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
+    "audio": (
+        [sound(i / 9) for i in range(1, 5)] + [sound(0.1, "MP3")],
+        [b"", sound(0.1)[:30], b"OggS", sound(0.1, "FLAC")[:60], sound(0.1, count=0)],
+    ),
 }
 
 

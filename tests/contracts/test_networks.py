@@ -21,10 +21,12 @@ from xmodal.tokens import Joint
 DATA = columns(12, np.linspace(-2, 2, 12))
 RANDOM = np.random.default_rng(0)
 TEXTS = ["A blue sky", "", "今日は寒いです", "red, green and blue", "สวัสดี ครับ", "हिन्दी", "rare"]
+SOUND = np.cumsum([0, 30, 1, 47, 8])
 COLUMNS: dict[str, list[FeatureColumn]] = {
     "descriptor": [DATA["main.note"], DATA["main.pic"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "bilstm": [DATA["main.note"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "fine": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],
+    "acoustic": [pointed({}, {"logmel": (RANDOM.normal(-5, 2, (86, 64)).astype(np.float16), SOUND)}, np.array([0, 1, 1, -1, 2, 3]))],
     "cnn": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],
     "stroke": [
         pointed({}, {"pen": (RANDOM.normal(size=(40, 5)).astype(np.float32), np.array([0, 9, 10, 12, 40]))}, np.array([0, 1, 1, -1, 2, 3]))

@@ -291,6 +291,10 @@ def media_columns(
         packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extractors]
         dense = {feature: array for pack in packs for feature, array in pack.dense.items()}
         ragged = {feature: pair for pack in packs for feature, pair in pack.ragged.items()}
+        if "unread" in dense and (cut := (unread_U2 := np.asarray(dense["unread"], float))[:, 1] > 0).any():
+            whole, left = unread_U2[cut].sum(0)
+            share = f"{left / whole:.0%} of their length is left out"
+            counts.notes.append(f"column {name!r}: of {cut.sum()} of {len(cut)} files only the start is read, {share}")
         columns[item.key] = FeatureColumn(dense, ragged, row_BK, mine_B, tuple(e.spec for e in extractors), kept_U)
     return columns
 

@@ -122,13 +122,13 @@ class Sound:
 
     def facts(self) -> list[str]:
         """For counts: its format, rate, channels, and whether it is cut."""
-        told = {f"{self.channels} channels, mixed": self.channels > 1, f"over {SECONDS} s, of which only the first are read": self.cut}
+        told = {f"{self.channels} channels, mixed": self.channels > 1, f"over {SECONDS} s, only its start is read": self.seconds > SECONDS}
         return [self.kind, f"{self.rate:,} Hz", *(name for name, true in told.items() if true)]
 
     @property
-    def cut(self) -> bool:
-        """Whether only its start is read."""
-        return self.seconds > SECONDS
+    def unread(self) -> tuple[float, float]:
+        """Seconds, and those of them that are left out."""
+        return self.seconds, max(self.seconds - SECONDS, 0)
 
 
 def mixed(x_TC: np.ndarray) -> np.ndarray:
@@ -171,6 +171,10 @@ class Audio(Files):
             if kind not in (*FILES, *TRACKS):
                 raise MediaError(f"{kind or 'unknown'}: not a sound of kind {', '.join(FILES)}, M4A", name, "convert it to WAV or FLAC")
             return Sound(start + file.read(), name)
+
+    def natural(self, file: File) -> bool:
+        """No video."""
+        return not (isinstance(file, Sound) and file.film)
 
     def draw(self, raw: Raw) -> np.ndarray:
         """Its spectrogram, low at the bottom, up to 300 columns: a column is the loudest of the frames that it stands for."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from scipy.fft import dct
 
 from xmodal.features.extractors.base import Extractor
 from xmodal.media import Raw
+from xmodal.modality.audio import Sound
 from xmodal.modality.spectrum import log_mel
 
 
@@ -34,7 +35,8 @@ class LogMel(Extractor):
 @dataclass(frozen=True)
 class Mfcc(Extractor):
     """Mel-frequency cepstral coefficients (Davis and Mermelstein, 1980). `mfcc`: float32 [4 · count + 1], mean and deviation, those of
-    their slopes, log of the number of frames. `mfcc_course`: float32 [segments · count], means of equal parts of the time, less the whole's."""
+    their slopes, log of the number of frames. `mfcc_course`: float32 [segments · count], means of equal parts of the time, less the
+    whole's. `unread`: float32 [2], seconds, and those of them that are left out."""
 
     name: ClassVar[str] = "mfcc"
     version: ClassVar[int] = 1
@@ -45,7 +47,7 @@ class Mfcc(Extractor):
 
     @property
     def empty(self) -> dict[str, np.ndarray]:
-        shapes = {"mfcc": 4 * self.count + 1, "mfcc_course": self.segments * self.count}
+        shapes = {"mfcc": 4 * self.count + 1, "mfcc_course": self.segments * self.count, "unread": 2}
         return {name: np.zeros((0, size), np.float32) for name, size in shapes.items()}
 
     def one(self, raw: Raw) -> dict[str, np.ndarray]:
@@ -54,7 +56,8 @@ class Mfcc(Extractor):
         parts = [x_LK.mean(0), x_LK.std(0), slope_LK.mean(0), slope_LK.std(0), np.log([len(x_LK)])]
         ends = np.linspace(0, len(x_LK), self.segments + 1)
         course = [x_LK[int(low) : int(np.ceil(high))].mean(0) - parts[0] for low, high in zip(ends[:-1], ends[1:], strict=True)]
-        return {"mfcc": np.concatenate(parts).astype(np.float32), "mfcc_course": np.concatenate(course).astype(np.float32)}
+        found = {"mfcc": np.concatenate(parts), "mfcc_course": np.concatenate(course), "unread": np.array(cast(Sound, raw).unread)}
+        return {name: array.astype(np.float32) for name, array in found.items()}
 
 
 def slopes(x_LK: np.ndarray) -> np.ndarray:
