@@ -4,6 +4,7 @@ import io
 
 import pytest
 from PIL import Image
+from tests.clips import clip, shades
 
 from xmodal.media import Media
 from xmodal.modality import MODALITIES
@@ -22,6 +23,7 @@ CELLS = {
     "category": (["red", "blue", "red", "NA"], ["", " ", None, float("nan")]),
     "text": ([f"one sentence of number {i}" for i in range(60)], ["", "\n", None]),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
+    "video": ([clip(shades(3), kind) for kind in ("mp4", "matroska", "avi")], [b"", clip(shades(3))[:-300], png(1), b"#EXTM3U\nclip.mp4"]),
 }
 
 

@@ -26,6 +26,10 @@ COLUMNS: dict[str, list[FeatureColumn]] = {
     "bilstm": [DATA["main.note"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "cnn": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],
     "plain": [DATA["main.table"]],
+    "clip": [pointed(
+        {"frames": RANDOM.integers(0, 256, (4, 5, 64, 64, 3), dtype=np.uint8), "times": np.cumsum(RANDOM.random((4, 5), np.float32), 1)},
+        {}, np.array([0, 1, 1, -1, 2, 3]),
+    )],
 }
 
 
