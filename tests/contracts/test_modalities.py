@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from tests.clips import clip, shades
 
 from xmodal.media import Media
 from xmodal.modality import MODALITIES
@@ -37,6 +38,7 @@ CELLS = {
         [sound(i / 9) for i in range(1, 5)] + [sound(0.1, "MP3")],
         [b"", sound(0.1)[:30], b"OggS", sound(0.1, "FLAC")[:60], sound(0.1, count=0)],
     ),
+    "video": ([clip(shades(3), kind) for kind in ("mp4", "matroska", "avi")], [b"", clip(shades(3))[:-300], png(1), b"#EXTM3U\nclip.mp4"]),
 }
 
 

@@ -32,6 +32,16 @@ COLUMNS: dict[str, list[FeatureColumn]] = {
         pointed({}, {"pen": (RANDOM.normal(size=(40, 5)).astype(np.float32), np.array([0, 9, 10, 12, 40]))}, np.array([0, 1, 1, -1, 2, 3]))
     ],
     "plain": [DATA["main.table"]],
+    "clip": [
+        pointed(
+            {
+                "frames": RANDOM.integers(0, 256, (4, 5, 64, 64, 3), dtype=np.uint8),
+                "times": np.cumsum(RANDOM.random((4, 5), np.float32), 1),
+            },
+            {},
+            np.array([0, 1, 1, -1, 2, 3]),
+        )
+    ],
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmodal.errors import MediaError
 from xmodal.media import Cell, Media, Raw, shown, sort_of
-from xmodal.modality.files import Corruption, Files
+from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.spectrum import RATE, log_mel
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".aif", ".aiff")
@@ -146,7 +146,7 @@ def noise(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.nda
 def clipping(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
     """Cut at .5, .25, .12, .06 or .03 of the peak, as an amplifier that is turned up too far."""
     top = np.abs(x_T).max() * 0.5**severity
-    return np.clip(x_T, -top, top)
+    return np.asarray(np.clip(x_T, -top, top))
 
 
 def silence(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
