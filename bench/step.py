@@ -14,7 +14,7 @@ from xmodal.batch import Fetch
 from xmodal.demo import draw
 from xmodal.experts.networks import encoder_class
 from xmodal.job import Training
-from xmodal.training import RowSampler, Step, Supervised, run_epoch, schedule
+from xmodal.training import RowSampler, Step, Supervised, paced, run_epoch, schedule
 
 LAPS = 6
 
@@ -28,7 +28,7 @@ def measured(table: Opened, kind: str) -> tuple[float, float]:
     sampler, fetch = RowSampler(rows, {task: table.data.examples[task]}, training.batch), Fetch(columns)  # type: ignore[arg-type]
     model = one.build()
     step, parameters = Step(model, [Supervised()]), list(model.parameters())
-    optimiser = torch.optim.AdamW(parameters, training.rate, weight_decay=training.decay, fused=True)
+    optimiser = torch.optim.AdamW(paced(step), training.rate, weight_decay=training.decay, fused=True)
     count = sampler.steps(0)
     batches = [fetch(sampler.plan(0, 0, i)) for i in range(count)]
 

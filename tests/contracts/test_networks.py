@@ -22,7 +22,13 @@ DATA = columns(12, np.linspace(-2, 2, 12))
 RANDOM = np.random.default_rng(0)
 TEXTS = ["A blue sky", "", "今日は寒いです", "red, green and blue", "สวัสดี ครับ", "हिन्दी", "rare"]
 SOUND = np.cumsum([0, 30, 1, 47, 8])
+STEPS = np.array([0, 150, 151, 190, 270])
+SERIES = pointed(
+    {"length": np.diff(STEPS)}, {"steps": (RANDOM.normal(3, 2, (270, 3)).astype(np.float32), STEPS)}, np.array([0, 1, -1, 2, 3])
+)
 COLUMNS: dict[str, list[FeatureColumn]] = {
+    "recurrent": [SERIES],
+    "transformer": [SERIES],
     "descriptor": [DATA["main.note"], DATA["main.pic"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "bilstm": [DATA["main.note"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "fine": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],

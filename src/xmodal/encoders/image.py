@@ -106,8 +106,8 @@ class FineCnn(Cnn):
         return {"pixels": (moved * (1 + 0.2 * draw_U7[:, 6])[:, None, None, None]).clamp_(max=255)}
 
 
-def jittered(pixels: Tensor, strength: float, seed_U: Tensor, shift: int) -> Float[Tensor, "U H W 3"]:
-    """Pictures [U, H, W, 3] of 0 to 255, moved by up to `shift` pixels, and 20 % lighter or darker."""
+def jittered(pixels: Tensor, strength: float, seed_U: Tensor, shift: int) -> Float[Tensor, "U H W C"]:
+    """Pictures [U, H, W, C] of 0 to 255, moved by up to `shift` pixels, and 20 % lighter or darker."""
     (height, width), seeds = pixels.shape[1:3], seed_U.cpu().numpy()
     draw_3U = 2 * np.stack([uniform(0, salt, seeds) for salt in range(3)]) - 1
     moves = np.rint(shift * (1 + strength * draw_3U[:2])).astype(int).T.tolist()

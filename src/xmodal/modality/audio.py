@@ -140,7 +140,7 @@ def mixed(x_TC: np.ndarray) -> np.ndarray:
 def noise(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """White noise, 20, 15, 10, 5 or 0 dB below the sound."""
     scale = np.sqrt(np.mean(x_T.astype(np.float64) ** 2)) * 10 ** (0.25 * (severity - 5))
-    return np.clip(x_T + scale * random.standard_normal(len(x_T)), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(x_T + scale * random.standard_normal(len(x_T)), -1, 1), np.float32)
 
 
 def clipping(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
