@@ -68,6 +68,9 @@ class Worse:
         """Of its bytes as they are."""
         return self.raw.digest
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
     def load(self, **settings: Any) -> np.ndarray:
         """What the cell hands out, corrupted."""
         made: np.ndarray = self.corruption(self.raw.load(**settings), self.digest)
