@@ -50,7 +50,7 @@ class Files(ABC):
             return sort_of(file)[0] == self.kind
         return file.lower().endswith(self.suffixes) or file.lower().startswith(f"data:{self.kind}/")
 
-    def natural(self, file: File) -> bool:  # noqa: ARG002
+    def natural(self, file: File) -> bool:
         """Whether an opened file is read so unasked."""
         return True
 
