@@ -1,8 +1,10 @@
-"""The demo table: does the sentence fit the picture? Either of them alone says nothing about it."""
+"""The demo tables: does the sentence fit the picture, does the drawing go the way of the tone? Either alone says nothing about it."""
 
 from __future__ import annotations
 
 import csv
+import json
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image, ImageDraw
 from xmodal.files import naming
 
 SIDE = 64  # pixels
+RATE = 8000  # samples a second
 HUES = ((215, 45, 35), (235, 120, 20), (225, 60, 110)), ((35, 80, 210), (25, 150, 190), (95, 60, 190))
 CORNERS = (3, 4, 5, 6, 40)
 WORDS = ["sunny", "blazing", "scorching", "summery", "tropical"], ["frosty", "frozen", "snowy", "wintry", "polar"]
@@ -40,12 +43,56 @@ def sentence(warm: bool, random: np.random.Generator) -> str:
     return f"{opening} {first} {day} {place}, {second} and {third}."
 
 
+def tone(rising: bool, random: np.random.Generator) -> np.ndarray:
+    """A quarter of a second, 16-bit at 8 kHz, that glides up or down between any two pitches, in noise."""
+    low = random.uniform(250, 700)
+    first, last = sorted((low, low * random.uniform(1.6, 2.6)), reverse=not rising)
+    phase = 2 * np.pi * np.cumsum(np.geomspace(first, last, RATE // 4)) / RATE
+    sound = random.uniform(0.2, 0.7) * np.sin(phase) + random.normal(0, 0.03, RATE // 4)
+    return (32767 * sound.clip(-1, 1)).astype("<i2")
+
+
+def stroke(rising: bool, random: np.random.Generator) -> list[list[list[float]]]:
+    """One or two wavering lines drawn from left to right, up or down; y points down, as on a screen."""
+    found = []
+    for _ in range(random.integers(1, 3)):
+        x = np.linspace(0, random.uniform(60, 100), 20) + random.normal(0, 1, 20)
+        y = (-1 if rising else 1) * np.linspace(0, random.uniform(30, 80), 20) + 6 * np.sin(x / random.uniform(4, 9)) + random.normal(0, 2)
+        found.append(np.stack([x, y], 1).round(1).tolist())
+    return found
+
+
+def draw_senses(folder: Path, rows: int, seed: int) -> Path:
+    """A second table: a tone and a pen drawing a row. `agrees`: whether both go up or both down; one row in ten has it turned."""
+    (folder / "tones").mkdir(parents=True, exist_ok=True)
+    lines: list[tuple[str, ...]] = [("id", "split", "sound", "drawing", "agrees")]
+    for number, part in enumerate(("train", "test")):
+        random = np.random.default_rng((seed, 2 + number))
+        for at, case in enumerate(random.permutation(rows)):
+            up, rising, tenth = bool(case % 2), bool(case // 2 % 2), case // 4 % 10
+            name = f"{part}-{at:05d}"
+            with wave.open(str(folder / "tones" / f"{name}.wav"), "wb") as file:
+                file.setparams((1, 2, RATE, 0, "NONE", ""))
+                file.writeframes(tone(rising, random).tobytes())
+            drawing = json.dumps(stroke(up, random), separators=(",", ":"))
+            lines.append((name, part, f"tones/{name}.wav", drawing, "yes" if (up == rising) != (tenth == 0) else "no"))
+    return written(folder / "senses.csv", lines)
+
+
+def written(table: Path, lines: list[tuple[str, ...]]) -> Path:
+    """The file, of these lines."""
+    with table.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows(lines)
+    return table
+
+
 def draw(folder: Path, rows: int, seed: int) -> Path:
     """`rows` of training and as many of test. Of every four rows each pair of picture and sentence stands once; one row in
-    ten has `label` turned, and another one `mood`, which the sentence alone tells. The other columns say nothing."""
+    ten has `label` turned, and another one `mood`, which the sentence alone tells. The other columns say nothing. Beside it stands
+    senses.csv, of half as many rows."""
     with naming(folder):
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        lines = [("id", "split", "picture", "sentence", "price", "shop", "label", "mood")]
+        lines: list[tuple[str, ...]] = [("id", "split", "picture", "sentence", "price", "shop", "label", "mood")]
         for number, part in enumerate(("train", "test")):
             random = np.random.default_rng((seed, number))
             for at, case in enumerate(random.permutation(rows)):
@@ -55,7 +102,5 @@ def draw(folder: Path, rows: int, seed: int) -> Path:
                 plain = f"{random.gamma(4, 5):.2f}", random.choice(list("ABCDE"))
                 label = "fits" if (warm == hot) != (tenth == 0) else "clashes"
                 lines.append((name, part, file, sentence(hot, random), *plain, label, "hot" if hot != (tenth == 1) else "cold"))
-        table = folder / "table.csv"
-        with table.open("w", encoding="utf-8", newline="") as out:
-            csv.writer(out, lineterminator="\n").writerows(lines)
-    return table
+        draw_senses(folder, rows // 2, seed)
+        return written(folder / "table.csv", lines)

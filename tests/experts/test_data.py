@@ -35,7 +35,11 @@ def test_a_long_column_is_prepared_in_parts(monkeypatch, reader):
         whole = reader.transform(fitted, column)
         monkeypatch.setattr(data, "PART", part)
         parts = data.in_parts(reader, fitted, column)
-        assert parts.cells == whole.cells >= 2 * part and parts.dense.keys() == whole.dense.keys() and parts.ragged.keys() == whole.ragged.keys()
+        assert (
+            parts.cells == whole.cells >= 2 * part
+            and parts.dense.keys() == whole.dense.keys()
+            and parts.ragged.keys() == whole.ragged.keys()
+        )
         taken, again = (c.take(np.arange(c.cells)) for c in (whole, parts))
         for name, array in taken.items():
             np.testing.assert_allclose(again[name], array, rtol=1e-5, atol=1e-6)

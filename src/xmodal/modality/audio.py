@@ -152,7 +152,7 @@ def clipping(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.
 def silence(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """2, 4, 6, 8 or 10 of 20 stretches are lost."""
     lost = np.isin(np.arange(len(x_T)) * 20 // len(x_T), random.permutation(20)[: 2 * severity])
-    return np.where(lost, np.float32(0), x_T)
+    return np.asarray(np.where(lost, np.float32(0), x_T))
 
 
 class Audio(Files):
