@@ -6,6 +6,7 @@ XmodalError
 │   ├── TargetError        the target cannot be learnt
 │   ├── ConfigError        an unknown name or an impossible setting
 │   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
+│   │   └── Absent         they hold nothing of the modality asked for (the cell is MISSING)
 │   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
 │   └── MissingExtra       an optional package is not installed
 └── WorkerError            an extraction worker died and could not be replaced
@@ -47,6 +48,10 @@ class MediaError(UserError):
     def __init__(self, reason: str, got: str, do: str = "check the cell") -> None:
         super().__init__("a readable cell", f"{got} ({reason})", do)
         self.reason, self.where = reason, got
+
+
+class Absent(MediaError):
+    """A good file holds nothing of this modality: a video without sound has nothing to mend."""
 
 
 class ArtefactError(UserError):

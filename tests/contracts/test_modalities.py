@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from tests.clips import clip, shades
 
@@ -17,6 +19,11 @@ def png(shade: int, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
+def sound(pitch: float, kind: str = "WAV", count: int = 4000) -> bytes:
+    soundfile.write(file := io.BytesIO(), 0.5 * np.sin(pitch * np.arange(count)), 8000, format=kind)
+    return file.getvalue()
+
+
 CELLS = {
     "number": (["1", "2.5", "-1e3"], ["", "x", "inf", None, "-", b"x"]),
     "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
@@ -24,6 +31,10 @@ CELLS = {
     "text": ([f"one sentence of number {i}" for i in range(60)], ["", "\n", None]),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
     "video": ([clip(shades(3), kind) for kind in ("mp4", "matroska", "avi")], [b"", clip(shades(3))[:-300], png(1), b"#EXTM3U\nclip.mp4"]),
+    "audio": (
+        [sound(i / 9) for i in range(1, 5)] + [sound(0.1, "MP3")],
+        [b"", sound(0.1)[:30], b"OggS", sound(0.1, "FLAC")[:60], sound(0.1, count=0)],
+    ),
 }
 
 

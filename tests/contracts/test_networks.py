@@ -21,15 +21,23 @@ from xmodal.tokens import Joint
 DATA = columns(12, np.linspace(-2, 2, 12))
 RANDOM = np.random.default_rng(0)
 TEXTS = ["A blue sky", "", "今日は寒いです", "red, green and blue", "สวัสดี ครับ", "हिन्दी", "rare"]
+SOUND = np.cumsum([0, 30, 1, 47, 8])
 COLUMNS: dict[str, list[FeatureColumn]] = {
     "descriptor": [DATA["main.note"], DATA["main.pic"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
     "bilstm": [DATA["main.note"], pointed({}, {"text": ragged(TEXTS)}, np.arange(7))],
+    "acoustic": [pointed({}, {"logmel": (RANDOM.normal(-5, 2, (86, 64)).astype(np.float16), SOUND)}, np.array([0, 1, 1, -1, 2, 3]))],
     "cnn": [pointed({"pixels": RANDOM.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)}, {}, np.array([0, 1, 1, -1, 2, 3]))],
     "plain": [DATA["main.table"]],
-    "clip": [pointed(
-        {"frames": RANDOM.integers(0, 256, (4, 5, 64, 64, 3), dtype=np.uint8), "times": np.cumsum(RANDOM.random((4, 5), np.float32), 1)},
-        {}, np.array([0, 1, 1, -1, 2, 3]),
-    )],
+    "clip": [
+        pointed(
+            {
+                "frames": RANDOM.integers(0, 256, (4, 5, 64, 64, 3), dtype=np.uint8),
+                "times": np.cumsum(RANDOM.random((4, 5), np.float32), 1),
+            },
+            {},
+            np.array([0, 1, 1, -1, 2, 3]),
+        )
+    ],
 }
 
 

@@ -161,7 +161,7 @@ def test_no_file_leads_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     asked = list[str]()
 
     class Server(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(404)
 

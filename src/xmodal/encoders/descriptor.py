@@ -19,7 +19,8 @@ from xmodal.features.extractors import CLASSIC, Extractor
 from xmodal.job import Json
 from xmodal.tokens import Tokens
 
-BLOCKS = tuple(dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty))  # each gets the same total variance
+# Each gets the same total variance.
+BLOCKS = tuple(dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty if name != "unread"))
 COMPONENTS = 64
 WORDS = 10_000
 
@@ -87,6 +88,6 @@ def fit_pca(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.
         return (x_UF[0] if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
     mean, deviation = x_UF.mean(0), x_UF.std(0)
     share_F = np.concatenate([np.full(train.dense[name].shape[1], train.dense[name].shape[1] ** -0.5) for name in blocks(train)])
-    scale = np.where(deviation > 1e-6, share_F / np.maximum(deviation, 1e-6), 0.0)
+    scale = np.where(deviation > 1e-6 * (1 + np.abs(mean)), share_F / np.maximum(deviation, 1e-6), 0.0)  # less is rounding
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return mean, pca.components_.T * scale[:, None], pca.explained_variance_

@@ -14,6 +14,7 @@ import pyarrow as pa
 from xmodal.errors import ConfigError, unknown
 from xmodal.job import MAIN, Input, Job, Json, Key, registered, registry
 from xmodal.media import Cell, Media, Raw
+from xmodal.modality.audio import Audio
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
 from xmodal.modality.text import Words, coded, counts
@@ -64,6 +65,7 @@ MODALITIES: dict[str, Modality] = {
     "date": Measure("date"),
     "image": Image(),
     "video": Video(),
+    "audio": Audio(),
     "category": Words("category"),
     "text": Words("text"),
 }

@@ -50,6 +50,10 @@ class Files(ABC):
             return sort_of(file)[0] == self.kind
         return file.lower().endswith(self.suffixes) or file.lower().startswith(f"data:{self.kind}/")
 
+    def natural(self, file: File) -> bool:
+        """Whether an opened file is read so unasked."""
+        return True
+
     def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
         """The files of a cell, each a path or bytes. Raises MediaError."""
         return media.files(cell, separator)
@@ -62,7 +66,7 @@ class Files(ABC):
         separator, several = self._separator([c for c in cells if isinstance(c, str)], media)
         folders = 2 * len(cells) > len(column)  # names of classes may be names of folders; names of rows do not repeat
         held = [attempt(self.files, cell, media, separator) for cell in spread(cells)]
-        errors, opened, called = [e for e in held if isinstance(e, MediaError)], 0, 0
+        errors, opened, called, strange = [e for e in held if isinstance(e, MediaError)], 0, 0, 0
         for cell, files in zip(spread(cells), held, strict=True):
             if isinstance(files, MediaError) or not all(isinstance(f, (str, bytes)) for f in files):
                 continue
@@ -70,7 +74,9 @@ class Files(ABC):
                 continue
             tried = [attempt(self.open, file, media) for file in files[:3]]
             errors += [e for e in tried if isinstance(e, MediaError)]
-            opened, called = opened + any(not isinstance(p, MediaError) for p in tried), called + any(map(self.named, files))
+            good = [p for p in tried if not isinstance(p, MediaError)]
+            opened, called = opened + bool(good), called + any(map(self.named, files))
+            strange += bool(good) and not any(map(self.natural, good))
         if max(opened, called) <= len(held) / 2:
             return None
         if not opened:
@@ -80,7 +86,7 @@ class Files(ABC):
         reason = f"{opened} of {len(held)} sampled cells open as {self.noun}"
         if separator:
             reason += f"; {separator!r} separates several files in {several} cells"
-        return Guess.of(0.9, self.kind, reason, {"separator": separator} if separator else {})
+        return Guess.of(0.1 if strange > opened / 2 else 0.9, self.kind, reason, {"separator": separator} if separator else {})
 
     def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
         """What stands between the names in most cells that hold it, and in how many it stands."""

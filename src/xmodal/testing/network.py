@@ -43,7 +43,7 @@ def check_encoder(kind: type[Encoder], column: FeatureColumn, settings: Mapping[
         if len(row) and column.row_BK.shape[1] == 1:
             alone = kind.transform(fitted, column.rows(row).compact())
             same_tokens(encoder(tensors(alone.take(np.zeros(1, np.int64)))), tokens.take(*at(cell)), "prepared alone it differs")
-    longer = {n: nn.functional.pad(v, (0, 3)) if n in prepared.ragged else v for n, v in x.items()}
+    longer = {n: nn.functional.pad(v, (0, 0) * (v.ndim - 2) + (0, 3)) if n in prepared.ragged else v for n, v in x.items()}
     same_tokens(encoder(longer), tokens, "padding counts")
     loaded = Fitted(json.loads(json.dumps(fitted.config)), fitted.arrays, fitted.files)
     again = kind(loaded, WIDTH).eval()
