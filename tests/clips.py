@@ -54,9 +54,10 @@ def moving(way: str, seed: int, count: int = 8, side: int = 32) -> list[np.ndarr
     """A bright square that moves left, right, up or down over noise."""
     random = np.random.default_rng(seed)
     made = [random.integers(0, 40, (side, side, 3), dtype=np.uint8) for _ in range(count)]
-    across, start = random.integers(2, side - 8), random.integers(0, side - 2 * count - 6)
+    step_by = (side - 10) // count
+    across, start = random.integers(2, side - 8), random.integers(0, side - step_by * count - 6)
     for step, frame in enumerate(made if way in ("right", "down") else made[::-1]):
-        along = start + 2 * step
+        along = start + step_by * step
         y, x = (across, along) if way in ("left", "right") else (along, across)
         frame[y : y + 6, x : x + 6] = 230
     return made

@@ -195,6 +195,8 @@ def new_learner(table: Path | None, config: Path | None, settings: Sequence[str]
         if isinstance(values.get(name), list):
             values[name] = dict(divide(name, v, None if name == "input" else names) for v in values[name])
         names |= set(values.get("input", ()))
+        if name == "modality":  # a column that is read in two ways is two inputs
+            names |= {f"{c}:{kind}" for c, spec in values.get(name, {}).items() for kind in spec.split(":")[0].split("+")}
     return rows, Learner(**values)
 
 

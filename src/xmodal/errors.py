@@ -6,6 +6,7 @@ XmodalError
 │   ├── TargetError        the target cannot be learnt
 │   ├── ConfigError        an unknown name or an impossible setting
 │   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
+│   │   └── Absent         they hold nothing of the modality asked for (the cell is MISSING)
 │   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
 │   └── MissingExtra       an optional package is not installed
 └── WorkerError            an extraction worker died and could not be replaced
@@ -49,6 +50,10 @@ class MediaError(UserError):
         self.reason, self.column, self.row, self.cell = reason, column, row, got
         self.where = f"column {column!r}, row {row}: {got}" if row else got
         super().__init__("a readable cell", f"{self.where} ({reason})", do)
+
+
+class Absent(MediaError):
+    """A good file holds nothing of this modality: a video without sound has nothing to mend."""
 
 
 class ArtefactError(UserError):

@@ -9,8 +9,8 @@ from torch import nn
 from xmodal.encoders.image import SHIFT
 from xmodal.encoders.video import Clip
 
-WAYS = ("left", "right", "up", "down")
-FRAMES = np.stack([moving(way, seed, 6, 64) for seed in range(6) for way in WAYS])
+WAYS = ("left", "right")
+FRAMES = np.stack([moving(way, seed, 6, 64) for seed in range(8) for way in WAYS])
 TIMES = np.tile(np.linspace(0, 3, 6, dtype=np.float32), (len(FRAMES), 1))
 COLUMN = pointed({"frames": FRAMES, "times": TIMES}, {}, np.arange(len(FRAMES)))
 
@@ -31,8 +31,8 @@ def test_a_token_a_frame_at_its_time() -> None:
 
 def test_it_sees_which_way_things_move() -> None:
     """Frames in another order hold the same pictures: only their order tells left from right."""
-    model, x, y = encoder(), {"frames": torch.from_numpy(FRAMES), "times": torch.from_numpy(TIMES)}, torch.arange(len(FRAMES)) % 4
-    head = nn.Linear(16, 4)
+    model, x, y = encoder(), {"frames": torch.from_numpy(FRAMES), "times": torch.from_numpy(TIMES)}, torch.arange(len(FRAMES)) % 2
+    head = nn.Linear(16, 2)
     rates = torch.optim.AdamW([*model.parameters(), *head.parameters()], 5e-3)
     for _ in range(40):
         loss = nn.functional.cross_entropy(head(model(x).x_BND.mean(1)), y)
@@ -42,7 +42,7 @@ def test_it_sees_which_way_things_move() -> None:
     with torch.no_grad():
         said, back = (head(model({**x, "frames": frames}).x_BND.mean(1)).argmax(1) for frames in (x["frames"], x["frames"].flip(1)))
     assert (said == y).float().mean() > 0.9
-    assert (back == torch.tensor([1, 0, 3, 2]).repeat(6)).float().mean() > 0.7, "backwards, it moves the other way"
+    assert (back == 1 - y).float().mean() > 0.7, "backwards, it moves the other way"
 
 
 def test_all_frames_of_a_view_are_shifted_alike() -> None:

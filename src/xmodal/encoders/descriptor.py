@@ -104,6 +104,6 @@ def affine(x_UF: np.ndarray, share_F: np.ndarray, most: int, seed: int) -> tuple
         mean = np.where(gaps_UF, 0, x_UF).sum(0) / (~gaps_UF).sum(0).clip(1)
         x_UF = np.where(gaps_UF, mean, x_UF)
     deviation = x_UF.std(0)
-    scale = np.where(deviation > 1e-6, share_F / np.maximum(deviation, 1e-6), 0.0)
+    scale = np.where(deviation > 1e-6 * (1 + np.abs(mean)), share_F / np.maximum(deviation, 1e-6), 0.0)  # less is rounding
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return mean, pca.components_.T * scale[:, None], pca.explained_variance_

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xmodal.errors import MediaError, UserError
+from xmodal.errors import Absent, MediaError, UserError
 from xmodal.features.column import FeatureColumn
 from xmodal.features.corrupt import Corruption, corrupted
 from xmodal.features.extractors import Extractor, Frozen
@@ -279,24 +279,43 @@ def media_columns(
     columns = {}
     for number, item in enumerate(items):
         wrong = errors.get(item.modality, {})
-        for f, e in sorted((wrong if number else unread | wrong).items()):  # what cannot be read is said once
-            counts.breaks(e, item.name if f in wrong else name, row_F[f])
+        absent = [f for f, e in wrong.items() if isinstance(e, Absent)]
+        broken = {f: e for f, e in (unread | wrong).items() if f not in absent}
+        for f, e in sorted(broken.items()):
+            if f in wrong or not number:  # what cannot be read is said once
+                counts.breaks(e, item.name if f in wrong else name, row_F[f])
+        for reason, count in Counter(wrong[f].reason for f in absent).items():
+            counts.notes.append(f"column {item.name!r}: {count} of {len(at)} files missing: {reason}")
         kept_U = digest_U[~np.isin(first_U, list(wrong))]
         row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
         row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
         row_BK[rows] = row_F1[at_CK][cell_R]
         mine_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
-        mine_B[rows[empty_C[cell_R]]] = State.MISSING
-        extractors = extraction.readers[item.modality]
-        packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extractors]
-        dense = {feature: array for pack in packs for feature, array in pack.dense.items()}
-        ragged = {feature: pair for pack in packs for feature, pair in pack.ragged.items()}
-        if "unread" in dense and (cut := (unread_U2 := np.asarray(dense["unread"], float))[:, 1] > 0).any():
-            whole, left = unread_U2[cut].sum(0)
-            share = f"{left / whole:.0%} of their length is left out"
-            counts.notes.append(f"column {name!r}: of {cut.sum()} of {len(cut)} files only the start is read, {share}")
-        columns[item.key] = FeatureColumn(dense, ragged, row_BK, mine_B, tuple(e.spec for e in extractors), kept_U)
+        absent_C, broken_C = (np.isin(at_CK, some).any(1) for some in (absent, list(broken)))
+        mine_B[rows[(empty_C | (absent_C & ~broken_C))[cell_R] & (mine_B[rows] == State.BROKEN)]] = State.MISSING
+        columns[item.key] = stored_features(store, extraction.readers[item.modality], kept_U, row_BK, mine_B)
+        counts.notes += cuts(item.name, columns[item.key].dense)
     return columns
+
+
+def stored_features(
+    store: Store, extractors: Sequence[Extractor], kept_U: np.ndarray, row_BK: np.ndarray, state_B: np.ndarray
+) -> FeatureColumn:
+    """What the store holds of these digests."""
+    packs = [store.read(e.spec, kept_U, e.empty, e.ragged) for e in extractors]
+    dense = {feature: array for pack in packs for feature, array in pack.dense.items()}
+    ragged = {feature: pair for pack in packs for feature, pair in pack.ragged.items()}
+    return FeatureColumn(dense, ragged, row_BK, state_B, tuple(e.spec for e in extractors), kept_U)
+
+
+def cuts(name: str, dense: Mapping[str, np.ndarray]) -> list[str]:
+    """A note of files that are not read to their end."""
+    unread_U2 = np.asarray(dense.get("unread", np.zeros((0, 2))), float)
+    cut = unread_U2[:, 1] > 0
+    if not cut.any():
+        return []
+    whole, left = unread_U2[cut].sum(0)
+    return [f"column {name!r}: of {cut.sum()} of {len(cut)} files only the start is read, {left / whole:.0%} of their length is left out"]
 
 
 def digest_of(cell: Cell, media: Media) -> str:
@@ -427,7 +446,7 @@ def row_column(made: Sequence[Features | MediaError], extractors: Sequence[Extra
     """The features of the files of one row's cell."""
     good = [m for m in made if not isinstance(m, MediaError)]
     if state == State.PRESENT and not good:
-        state = State.BROKEN if made else State.MISSING
+        state = State.BROKEN if any(not isinstance(m, Absent) for m in made) else State.MISSING
     dense: dict[str, np.ndarray] = {}
     ragged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for e in extractors:

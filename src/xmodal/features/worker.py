@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from xmodal.errors import MediaError, WorkerError
+from xmodal.errors import Absent, MediaError, WorkerError
 from xmodal.features.corrupt import Corruption, Worse
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import registered
@@ -139,7 +139,8 @@ class Worker:
             return MediaError(reason, shown(cell), "replace the file")
         if "error" in header:
             return MediaError(*header["error"])
-        made: Made = {m: MediaError(*header["errors"][m]) if m in header["errors"] else {} for m in self.extraction.readers}
+        errors = {m: (Absent if absent else MediaError)(*parts) for m, (absent, *parts) in header["errors"].items()}
+        made: Made = {m: errors.get(m, {}) for m in self.extraction.readers}
         for name, array in arrays.items():
             modality, _, feature = name.partition("/")
             cast(Features, made[modality])[feature] = array
@@ -195,7 +196,7 @@ def main() -> None:
         faulthandler.dump_traceback_later(given["timeout"], exit=True)  # ends this process whatever hangs in it
         try:
             made = extraction.one(arrays["cell"].tobytes() if arrays else header["cell"], header["digest"])
-            errors = {m: [one.reason, one.where, one.do] for m, one in made.items() if isinstance(one, MediaError)}
+            errors = {m: [isinstance(one, Absent), one.reason, one.where, one.do] for m, one in made.items() if isinstance(one, MediaError)}
             good = {m: one for m, one in made.items() if not isinstance(one, MediaError)}
             send(replies, {"errors": errors}, {f"{m}/{name}": array for m, one in good.items() for name, array in one.items()})
         except MediaError as e:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xmodal.errors import MediaError
+from xmodal.errors import Absent, MediaError
 from xmodal.media import Cell, Media, Raw, shown, sort_of
 from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.spectrum import RATE, log_mel
@@ -74,7 +74,7 @@ class Sound:
         """Rate, channels, seconds of the first sound track."""
         with self._container() as container:
             if not container.streams.audio:
-                raise MediaError("a video without a sound track" if container.streams.video else "no sound in it", self.name)
+                raise Absent("a video without a sound track" if container.streams.video else "no sound in it", self.name)
             cover = self._package("av").stream.Disposition.attached_pic
             self.film = any(not video.disposition & cover for video in container.streams.video)
             track = container.streams.audio[0]

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image as Pillow
 
-from xmodal.errors import MediaError
+from xmodal.errors import Absent, MediaError
 from xmodal.media import Cell, Media, Raw, kind_of, shown
-from xmodal.modality.files import Corruption, Files
+from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.image import rgb
 
 # By the first bytes: FFmpeg's own guess would take a playlist, which names other files, for a video.
@@ -50,8 +50,10 @@ class Clip:
         try:
             with av.open(io.BytesIO(self.data), format=CONTAINERS[self.kind], io_open=refuse, container_options=NONE) as container:
                 tracks = [t for t in container.streams.video if not t.disposition & av.stream.Disposition.attached_pic]  # no covers
-                if not tracks or not tracks[0].codec_context:
-                    raise MediaError(f"{self.kind} without a picture track that can be decoded", self.name, "replace the file")
+                if not tracks:
+                    raise Absent(f"{self.kind} without a picture track", self.name)
+                if not tracks[0].codec_context:
+                    raise MediaError(f"{self.kind} of an unknown encoding", self.name, "convert it to MP4 with H.264")
                 tracks[0].thread_type = "NONE"
                 yield container, tracks[0]
         except (av.FFmpegError, *DAMAGE) as e:
@@ -183,6 +185,10 @@ class Video(Files):
         """Raises MediaError for what is not a video of the known kinds and of bounded size."""
         with media.open(cell) as file:
             return Clip(file.read(), media.caps.pixels, shown(cell))
+
+    def natural(self, file: File) -> bool:
+        """No GIF."""
+        return not (isinstance(file, Clip) and file.kind == "GIF")
 
     def draw(self, raw: Raw) -> np.ndarray:
         """Four frames, side by side."""
