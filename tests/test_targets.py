@@ -126,7 +126,9 @@ def test_the_future_never_trains_the_past() -> None:
     when = np.random.default_rng(1).integers(0, 60, 200)
     table["t"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(when, "D")
     learner = Learner(target="y", time="t", use=["x", "z"], training=FEW).fit(table)
-    parts = {p: {when[r] for r in learner._part(*learner._again(table, lambda *_: None), p)} for p in ("train", "val", "test")}
+    parts = {
+        p: {when[r] for r in learner._part(*learner._again(learner.read(table), lambda *_: None), p)} for p in ("train", "val", "test")
+    }
     assert max(parts["train"]) < min(parts["val"]) and max(parts["val"]) < min(parts["test"])
     assert any("split by 't': train before '2024-" in w for w in learner.report["warnings"])
     with pytest.raises(ConfigError, match="the future would train the past"):

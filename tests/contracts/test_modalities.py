@@ -24,6 +24,12 @@ def sound(pitch: float, kind: str = "WAV", count: int = 4000) -> bytes:
     return file.getvalue()
 
 
+def array(x: np.ndarray) -> bytes:
+    """As a .npy file."""
+    np.save(file := io.BytesIO(), x, allow_pickle=True)
+    return file.getvalue()
+
+
 CELLS = {
     "number": (["1", "2.5", "-1e3"], ["", "x", "inf", None, "-", b"x"]),
     "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
@@ -34,6 +40,11 @@ CELLS = {
         [b"", b"START\nBREAK\n", b"START\n1,2\n3", b"[[[1,2],[3]]]", "text", [], b"[[[0,1],[NaN,2]]]"],
     ),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
+    "vector": ([[0.5, 2.0], [3.0, 4.25], [1.0, -1.0]], [[1.0], [1.0, 2.0, 3.0], [float("inf"), 1.0], "x", None, []]),
+    "sequence": (
+        [array(np.arange(6.0).reshape(3, 2) + i) for i in range(4)],
+        [b"", array(np.arange(6.0).reshape(3, 2))[:-5], array(np.array([[None, {}]])), array(np.full((2, 2), np.inf)), b"\x93NUMPY"],
+    ),
     "audio": (
         [sound(i / 9) for i in range(1, 5)] + [sound(0.1, "MP3")],
         [b"", sound(0.1)[:30], b"OggS", sound(0.1, "FLAC")[:60], sound(0.1, count=0)],

@@ -26,7 +26,7 @@ def test_is_a_packed_bilstm(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = BiLstm(fitted, 16).eval()
     tokens = encoder(x)
     both = nn.LSTM(16, 8, batch_first=True, bidirectional=True)
-    for name, part in (("", encoder.there), ("_reverse", encoder.back)):
+    for name, part in (("", encoder.read.there), ("_reverse", encoder.read.back)):
         for key, value in part.named_parameters():
             getattr(both, key + name).data = value.data
     some = x["subword_length"] > 0
