@@ -25,12 +25,13 @@ BENCHES = (
     "tweets",
     "fashion",
     "raw",
+    "audio",
     "memory",
     "mutations",
     "conformal",
     "kills",
 )
-PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow", "soundfile", "soxr", "av")
 
 
 def main(names: list[str]) -> int:

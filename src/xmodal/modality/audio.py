@@ -128,7 +128,7 @@ class Sound:
     @property
     def unread(self) -> tuple[float, float]:
         """Seconds, and those of them that are left out."""
-        return self.seconds, max(self.seconds - SECONDS, 0)
+        return self.seconds, max(self.seconds - SECONDS, 0.0)
 
 
 def mixed(x_TC: np.ndarray) -> np.ndarray:
