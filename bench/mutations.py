@@ -1,4 +1,4 @@
-"""What damaged pictures and drawings do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
+"""What damaged files do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import json
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import soundfile
 from PIL import Image
 
 from bench.common import Row, at_most, data
 from xmodal.errors import MediaError
 from xmodal.media import Caps, Media
 from xmodal.modality import MODALITIES
+from xmodal.modality.audio import FILES as SOUNDS
+from xmodal.modality.audio import SECONDS as LONGEST
+from xmodal.modality.audio import Audio
 from xmodal.modality.image import FORMATS
+from xmodal.modality.image import Image as Pictures
 from xmodal.modality.strokes import Drawing
 
 COUNT = 1000
 FILES = 10  # real pictures
 CAPS = Caps(pixels=4_000_000)
-SECONDS = 10.0  # that one picture may take
+SECONDS = 10.0  # that one may take
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -44,35 +50,69 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def run() -> list[Row]:
+    return [*pictures(), *sounds(), *drawings(), *series()]
+
+
+def pictures() -> list[Row]:
     folder = data("grocery_store").parent
-    pictures = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
-    files: dict[str, list[bytes]] = {kind: [] for kind in FORMATS}
-    for kind, held in files.items():
-        for picture in pictures:
-            picture.save(file := io.BytesIO(), kind)
-            held.append(file.getvalue())
+    real = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
+
+    def encoded(kind: str) -> list[bytes]:
+        files = [io.BytesIO() for _ in real]
+        for picture, file in zip(real, files, strict=True):
+            picture.save(file, kind)
+        return [file.getvalue() for file in files]
+
+    return harm(
+        "pictures", {kind: encoded(kind) for kind in FORMATS}, lambda b: Pictures().open(b, Media((), CAPS)).load(), 3 * CAPS.pixels
+    )
+
+
+def sounds() -> list[Row]:
+    real = [soundfile.read(path) for path in sorted((data("av_digits").parent / "audio").glob("*.wav"))[:FILES]]
+
+    def encoded(kind: str) -> list[bytes]:
+        files = [io.BytesIO() for _ in real]
+        for (x, rate), file in zip(real, files, strict=True):
+            soundfile.write(file, x, rate, format=kind)
+        return [file.getvalue() for file in files]
+
+    return harm("sounds", {kind: encoded(kind) for kind in SOUNDS}, lambda b: Audio().open(b, Media(())).load(), LONGEST * 16_000 + 1)
+
+
+def drawings() -> list[Row]:
     texts = [path.read_bytes() for path in sorted((data("handwriting").parent / "strokes").glob("*.txt"))[:FILES]]
-    files |= {
-        "strokes as text": texts,
-        "strokes as JSON": [json.dumps([s.tolist() for s in Drawing(t, 10**6, "").strokes]).encode() for t in texts],
-    }
+    plain = [json.dumps([stroke.tolist() for stroke in Drawing(text, 10**6, "").strokes]).encode() for text in texts]
+    pen = MODALITIES["strokes"]
+    return harm("drawings", {"text": texts, "JSON": plain}, lambda b: pen.open(b, Media(())).load(), 10**7)  # type: ignore[attr-defined]
+
+
+def series() -> list[Row]:
+    random, files = np.random.default_rng(0), list[bytes]()
+    for length in range(20, 20 + FILES):
+        np.save(file := io.BytesIO(), random.normal(size=(length, 7)), allow_pickle=False)
+        files.append(file.getvalue())
+    steps = MODALITIES["sequence"]
+    return harm("series", {"NPY": files}, lambda b: steps.open(b, Media(())).load(), 10**7)  # type: ignore[attr-defined]
+
+
+def harm(noun: str, files: dict[str, Sequence[bytes]], load: Callable[[bytes], np.ndarray], most: int) -> list[Row]:
+    """Rows of what `load` does with damaged files, by format. `most`: entries that it may give."""
     wrong, slowest, seen = Counter[str](), 0.0, Counter[str]()
-    for kind, held in files.items():
-        modality = MODALITIES["image" if kind in FORMATS else "strokes"]
+    for kind, good in files.items():
         for seed in range(COUNT):
             start = time.perf_counter()
             try:
                 with warnings.catch_warnings(action="ignore"):
-                    opened = modality.open(mutated(held[seed % len(held)], seed), Media((), CAPS))
-                    seen["over the cap" if opened.load().size > 3 * CAPS.pixels else "read"] += 1
+                    seen["over the cap" if load(mutated(good[seed % len(good)], seed)).size > most else "read"] += 1
             except MediaError:
                 seen["refused"] += 1
             except Exception as e:  # noqa: BLE001  what this bench looks for
                 wrong[f"{kind}: {type(e).__name__}: {e}"] += 1
             slowest = max(slowest, time.perf_counter() - start)
-    protocol = f"{COUNT} mutations of each of {', '.join(files)}; of {len(pictures)} photographs"
+    protocol = f"{COUNT} mutations of each of {', '.join(files)}; of {FILES} real {noun}"
     return [
-        at_most("mutations: other errors than MediaError", sum(wrong.values()), 0, protocol, dict(wrong)),
-        at_most("mutations: pictures over the cap", seen["over the cap"], 0, protocol, dict(seen)),
-        at_most("mutations: slowest, seconds", slowest, SECONDS, protocol),
+        at_most(f"mutations of {noun}: other errors than MediaError", sum(wrong.values()), 0, protocol, dict(wrong)),
+        at_most(f"mutations of {noun}: over the cap", seen["over the cap"], 0, protocol, dict(seen)),
+        at_most(f"mutations of {noun}: slowest, seconds", slowest, SECONDS, protocol),
     ]

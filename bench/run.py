@@ -26,6 +26,7 @@ BENCHES = (
     "fashion",
     "raw",
     "pretrained",
+    "audio",
     "memory",
     "mutations",
     "conformal",
@@ -34,7 +35,7 @@ BENCHES = (
     "report",
     "extract",
 )
-PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow", "soundfile", "soxr", "av")
 
 
 def main(names: list[str]) -> int:
