@@ -25,6 +25,7 @@ BENCHES = (
     "tweets",
     "fashion",
     "raw",
+    "video",
     "memory",
     "mutations",
     "conformal",
