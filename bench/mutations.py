@@ -1,4 +1,4 @@
-"""What damaged pictures and clips do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
+"""What damaged pictures, sounds and clips do: 1,000 seeded mutations of real files of a format. Only MediaError, nothing over the caps."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import io
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import soundfile
 from PIL import Image
 
 from bench.common import Row, at_most, data
 from xmodal.errors import MediaError
 from xmodal.media import Caps, Media
-from xmodal.modality.files import Files
+from xmodal.modality.audio import FILES as SOUNDS
+from xmodal.modality.audio import SECONDS as LONGEST
+from xmodal.modality.audio import Audio
 from xmodal.modality.image import FORMATS
 from xmodal.modality.image import Image as Pictures
 from xmodal.modality.video import SIDE, Video
 
 COUNT = 1000
-FILES = 10  # real ones
+FILES = 10  # real pictures
 CAPS = Caps(pixels=4_000_000)
-SECONDS = 10.0  # that one file may take
+SECONDS = 10.0  # that one may take
+CLIPS = {"digits_video": "mp4", "ucf_clips_mini": "avi"}
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -44,38 +49,59 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def run() -> list[Row]:
+    return [*pictures(), *sounds(), *clips()]
+
+
+def pictures() -> list[Row]:
     folder = data("grocery_store").parent
-    pictures = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
-    rows = list[Row]()
-    for kind in FORMATS:
-        files = []
-        for picture in pictures:
-            picture.save(file := io.BytesIO(), kind)
-            files.append(file.getvalue())
-        rows += survived(kind, files, Pictures(), 3 * CAPS.pixels)
-    for name, kind in (("digits_video", "mp4"), ("ucf_clips_mini", "avi")):
-        files = [path.read_bytes() for path in sorted((data(name).parent / "clips").glob(f"*.{kind}"))[:FILES]]
-        rows += survived(kind.upper(), files, Video(), 16 * 3 * SIDE**2)
-    return rows
+    real = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
+
+    def encoded(kind: str) -> list[bytes]:
+        files = [io.BytesIO() for _ in real]
+        for picture, file in zip(real, files, strict=True):
+            picture.save(file, kind)
+        return [file.getvalue() for file in files]
+
+    return harm(
+        "pictures", {kind: encoded(kind) for kind in FORMATS}, lambda b: Pictures().open(b, Media((), CAPS)).load(), 3 * CAPS.pixels
+    )
 
 
-def survived(kind: str, files: list[bytes], modality: Files, most: int) -> list[Row]:
-    """What the mutations of some files did; `most`: values that one may load."""
+def sounds() -> list[Row]:
+    real = [soundfile.read(path) for path in sorted((data("av_digits").parent / "audio").glob("*.wav"))[:FILES]]
+
+    def encoded(kind: str) -> list[bytes]:
+        files = [io.BytesIO() for _ in real]
+        for (x, rate), file in zip(real, files, strict=True):
+            soundfile.write(file, x, rate, format=kind)
+        return [file.getvalue() for file in files]
+
+    return harm("sounds", {kind: encoded(kind) for kind in SOUNDS}, lambda b: Audio().open(b, Media(())).load(), LONGEST * 16_000 + 1)
+
+
+def clips() -> list[Row]:
+    found = {kind: sorted((data(name).parent / "clips").glob(f"*.{kind}"))[:FILES] for name, kind in CLIPS.items()}
+    files = {kind: [path.read_bytes() for path in paths] for kind, paths in found.items()}
+    return harm("clips", files, lambda b: Video().open(b, Media((), CAPS)).load(), 16 * 3 * SIDE**2)
+
+
+def harm(noun: str, files: dict[str, Sequence[bytes]], load: Callable[[bytes], np.ndarray], most: int) -> list[Row]:
+    """Rows of what `load` does with damaged files, by format. `most`: entries that it may give."""
     wrong, slowest, seen = Counter[str](), 0.0, Counter[str]()
-    for seed in range(COUNT):
-        start = time.perf_counter()
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                opened = modality.open(mutated(files[seed % len(files)], seed), Media((), CAPS))
-                seen["over the cap" if opened.load().size > most else "read"] += 1
-        except MediaError:
-            seen["refused"] += 1
-        except Exception as e:  # noqa: BLE001  what this bench looks for
-            wrong[f"{type(e).__name__}: {e}"] += 1
-        slowest = max(slowest, time.perf_counter() - start)
-    protocol = f"{COUNT} mutations of {len(files)} files"
+    for kind, good in files.items():
+        for seed in range(COUNT):
+            start = time.perf_counter()
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    seen["over the cap" if load(mutated(good[seed % len(good)], seed)).size > most else "read"] += 1
+            except MediaError:
+                seen["refused"] += 1
+            except Exception as e:  # noqa: BLE001  what this bench looks for
+                wrong[f"{kind}: {type(e).__name__}: {e}"] += 1
+            slowest = max(slowest, time.perf_counter() - start)
+    protocol = f"{COUNT} mutations of each of {', '.join(files)}; of {FILES} real {noun}"
     return [
-        at_most(f"mutations of {kind}: other errors than MediaError", sum(wrong.values()), 0, protocol, dict(wrong)),
-        at_most(f"mutations of {kind}: over the cap", seen["over the cap"], 0, protocol, dict(seen)),
-        at_most(f"mutations of {kind}: slowest, seconds", slowest, SECONDS, protocol),
+        at_most(f"mutations of {noun}: other errors than MediaError", sum(wrong.values()), 0, protocol, dict(wrong)),
+        at_most(f"mutations of {noun}: over the cap", seen["over the cap"], 0, protocol, dict(seen)),
+        at_most(f"mutations of {noun}: slowest, seconds", slowest, SECONDS, protocol),
     ]

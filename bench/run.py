@@ -26,12 +26,13 @@ BENCHES = (
     "fashion",
     "raw",
     "video",
+    "audio",
     "memory",
     "mutations",
     "conformal",
     "kills",
 )
-PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow", "soundfile", "soxr", "av")
 
 
 def main(names: list[str]) -> int:

@@ -26,7 +26,9 @@ def learnt(target: str, how: str, wanted: float, seeds: tuple[int, ...]) -> Row:
         look(f"digits_video {target} from {how}", seed, found[-1]["metrics"]["accuracy"])
     figures = [one["metrics"]["accuracy"] for one in found]
     protocol = f"given split, mean of {len(seeds)} seeds"
-    return at_least(f"digits_video {target} from {how}, accuracy", mean(figures), wanted, protocol, error_of(found[0]["ci95"]["accuracy"]), figures)
+    return at_least(
+        f"digits_video {target} from {how}, accuracy", mean(figures), wanted, protocol, error_of(found[0]["ci95"]["accuracy"]), figures
+    )
 
 
 def real() -> list[Row]:

@@ -188,8 +188,7 @@ def new_learner(table: Path | None, config: Path | None, settings: Sequence[str]
         if isinstance(values.get(name), list):
             values[name] = dict(divide(name, v, None if name == "input" else names) for v in values[name])
         names |= set(values.get("input", ()))
-        if name == "modality":  # a column that is read in two ways is two inputs
-            names |= {f"{c}:{kind}" for c, spec in values.get(name, {}).items() for kind in spec.split(":")[0].split("+")}
+        names |= {f"{c}:{m}" for c in columns for m in MODALITIES} if name == "modality" else set()  # inputs of columns read in two ways
     return rows, Learner(**values)
 
 
@@ -395,7 +394,8 @@ def predict(
             row, got = None, str(e)
         if not isinstance(row, dict):
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
-    known = {*learner.job.roles, target, *(reading.column for reading in learner.model.readings.values())}
+    names = learner.model.readings
+    known = {*learner.job.roles, target, *names, *(n.rpartition(":")[0] for n in names)}  # of clip:video the column
     warn(f"column {name!r} is not read: {unknown('column', name, known).do}" for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:

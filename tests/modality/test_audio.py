@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import io
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,7 @@ def test_corruptions_grow_and_depend_on_the_draws_alone(seed: int, length: int) 
             assert one.shape == x.shape
             assert np.abs(one).max() <= 1
             harm.append(float(((one - x) ** 2).sum()))
-        assert all(a <= b + 1e-6 for a, b in zip(harm[:-1], harm[1:], strict=True)), name
+        assert all(a <= b + 1e-6 for a, b in pairwise(harm)), name
 
 
 def test_noise_has_its_ratio_and_silence_its_share() -> None:

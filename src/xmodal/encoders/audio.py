@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -22,30 +23,40 @@ from xmodal.tokens import Tokens
 
 LENGTH = 512  # frames that nearly all sounds of a column have at most: where they are longer, some at a time are averaged
 TOKENS = 4
-RANGE = 11.5  # below a sound's loudest, in logarithms of energy (50 dB): what is softer is noise
+RANGE = 8.0  # below a sound's loudest, in logarithms of energy (35 dB): what is softer is noise
+NOISE = 5.0  # how much of that noise is added in training, in the same unit (22 dB), at most
 TRACT, PACE = 0.15, 0.2  # how far the length of the vocal tract and the pace are changed
 HIDDEN = 0.2  # of bands and of frames, at most
 
 
+class CellNorm(nn.Module):
+    """Root mean square of each channel group over what is there of a cell (Zhang and Sennrich, 2019): quiet places stay quiet, and padding
+    has no part in it. Hands on 0 where there is no frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_UCLF: Float[Tensor, "U C L F"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U C L F"]:
+        x_UCLF = shown(x_UCLF, mask_UL)
+        count_U = mask_UL.sum(1).clamp(min=1) * x_UCLF.shape[1] * x_UCLF.shape[3]
+        scale_U = (x_UCLF.square().sum((1, 2, 3)) / count_U + 1e-5).rsqrt()
+        return x_UCLF * (scale_U[:, None] * self.gain)[..., None, None] + self.bias[:, None, None]
+
+
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, normalised at each place over the channels: padding has no part in it."""
+    """Two 3 x 3 convolutions beside a shortcut, normalised by cell: padding has no part in it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm_first, self.norm_second = nn.LayerNorm(outputs), nn.LayerNorm(outputs)
+        self.norm_first, self.norm_second = CellNorm(outputs), CellNorm(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride)
 
     def forward(self, x_UCLF: Float[Tensor, "U c l f"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U C L F"]:
-        y_UCLF = shown(F.relu(normal(self.norm_first, self.first(x_UCLF))), mask_UL)
-        return shown(F.relu(normal(self.norm_second, self.second(y_UCLF)) + self.shortcut(x_UCLF)), mask_UL)
-
-
-def normal(norm: nn.Module, x_UCLF: Float[Tensor, "U C L F"]) -> Float[Tensor, "U C L F"]:
-    """Over the channels."""
-    y: Tensor = norm(x_UCLF.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    return y
+        y_UCLF = shown(F.relu(self.norm_first(self.first(x_UCLF), mask_UL)), mask_UL)
+        return shown(F.relu(self.norm_second(self.second(y_UCLF), mask_UL) + self.shortcut(x_UCLF)), mask_UL)
 
 
 def shown(x_UCLF: Float[Tensor, "U C L F"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U C L F"]:
@@ -65,28 +76,26 @@ class Acoustic(Encoder):
     def fit(cls, train: FeatureColumn, settings: Mapping[str, Json], seed: int) -> Fitted:
         """How many frames are averaged, and the deviation of what is left when each sound's means are taken off."""
         values, offsets = train.ragged["logmel"]
-        length_U = np.diff(offsets)
-        step = int(np.ceil(np.quantile(length_U, 0.95) / LENGTH)) if len(length_U) else 1
-        x = [np.asarray(values[low:high], np.float32) for low, high in zip(offsets[:-1][:500], offsets[1:][:500], strict=True)]
-        left = np.concatenate([(y := np.maximum(one, one.max() - RANGE)) - y.mean(0) for one in x]) if x else np.ones((1, 1))
-        return Fitted({"step": max(step, 1), "bands": values.shape[1], "deviation": max(float(left.std()), 0.1)})
+        step = int(np.ceil(np.quantile(np.diff(offsets), 0.95) / LENGTH)) if len(offsets) > 1 else 1
+        x = [np.asarray(values[low:high], np.float32) for low, high in pairwise(offsets[:501])]
+        left = [(y := np.maximum(one, one.max() - RANGE)) - y.mean(0) for one in x]
+        deviation = float(np.concatenate(left).std()) if left else 1.0
+        return Fitted({"step": max(step, 1), "bands": values.shape[1], "deviation": max(deviation, 0.1)})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         (values, offsets), step = column.ragged["logmel"], int(number(fitted.config["step"]))
-        if step > 1:
-            start, length_U = [], -(-np.diff(offsets) // step)
-            start = [np.arange(low, high, step) for low, high in zip(offsets[:-1], offsets[1:], strict=True)]
-            at = np.concatenate([np.zeros(0, np.int64), *start])
-            count = np.diff(np.append(at, offsets[-1]))
-            sums = np.add.reduceat(np.asarray(values, np.float32), at) if len(at) else np.zeros((0, values.shape[1]), np.float32)
-            values, offsets = (sums / count[:, None]).astype(np.float16), np.append(0, np.cumsum(length_U))
+        if step > 1 and len(values):
+            at = np.concatenate([np.arange(low, high, step) for low, high in pairwise(offsets)])
+            sums = np.add.reduceat(np.asarray(values, np.float32), at)
+            values = (sums / np.diff(np.append(at, offsets[-1]))[:, None]).astype(np.float16)
+            offsets = np.append(0, np.cumsum(-(-np.diff(offsets) // step)))
         return replace(column, dense={}, ragged={"logmel": (values, offsets)})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
         super().__init__(fitted, width)
         self.bands, self.scale = int(number(fitted.config["bands"])), 1 / number(fitted.config["deviation"])
-        self.stem, self.norm_stem = nn.Conv2d(1, 16, 5, 2, 2, bias=False), nn.LayerNorm(16)
+        self.stem, self.norm_stem = nn.Conv2d(1, 16, 5, 2, 2, bias=False), CellNorm(16)
         self.stages = nn.ModuleList([Residual(16, 24, 2), Residual(24, 48, 2)])
         self.dropout, self.linear = nn.Dropout(0.3), nn.Linear(48 * -(-self.bands // 8), width)
         self.place, self.norm = nn.Parameter(torch.randn(TOKENS, width) * 0.1), nn.LayerNorm(width)
@@ -94,43 +103,37 @@ class Acoustic(Encoder):
     def augment(self, x: dict[str, Tensor], strength: float, seed_U: Tensor) -> dict[str, Tensor]:
         """A longer or shorter vocal tract (Jaitly and Hinton, 2013), another pace, louder noise, hidden bands and frames (SpecAugment, Park
         et al., 2019)."""
-        x_ULF, length_U = x["logmel"].float(), x["logmel_length"]
-        seeds = seed_U.cpu().numpy()
-        draw_8U = torch.from_numpy(np.stack([uniform(0, salt, seeds) for salt in range(8)])).float().to(x_ULF.device)
-        tract_U, pace_U = 1 + strength * TRACT * (2 * draw_8U[0] - 1), 1 + strength * PACE * (2 * draw_8U[1] - 1)
-        band = torch.from_numpy(self.warped(tract_U.double().cpu().numpy())).float().to(x_ULF.device)
-        x_ULF = between(x_ULF, band[:, None].expand(-1, x_ULF.shape[1], -1), 2)
-        longest = int(x_ULF.shape[1] * (1 + PACE)) + 1
-        new_U = (length_U * pace_U).round().long().clamp(min=1) * (length_U > 0)
-        place_UL = (torch.arange(longest, device=x_ULF.device) / pace_U[:, None]).minimum((length_U - 1).clamp(min=0)[:, None])
-        x_ULF = between(x_ULF, place_UL[..., None].expand(-1, -1, x_ULF.shape[2]), 1)
-        mask_UL = torch.arange(longest, device=x_ULF.device) < new_U[:, None]
-        peak_U = x_ULF.masked_fill(~mask_UL[..., None], -torch.inf).amax((1, 2)).nan_to_num(0, 0, 0)
-        loud_U = peak_U - RANGE + strength * draw_8U[2] ** 2 * 0.6 * RANGE
+        x_ULF, length_U, seeds = x["logmel"].float(), x["logmel_length"], seed_U.cpu().numpy()
+        draw_7U = torch.from_numpy(np.stack([uniform(0, salt, seeds) for salt in range(7)])).to(x_ULF)
+        tract_U, pace_U = (1 + strength * size * (2 * draw_U - 1) for size, draw_U in zip((TRACT, PACE), draw_7U[:2], strict=True))
+        x_ULF = between(x_ULF, self.warped(tract_U)[:, None].expand_as(x_ULF), 2)
+        at_L = torch.arange(int(x_ULF.shape[1] * (1 + PACE)) + 1, device=x_ULF.device)
+        place_UL = (at_L / pace_U[:, None]).minimum((length_U - 1).clamp(min=0)[:, None])
+        x_ULF = between(x_ULF, place_UL[..., None].expand(-1, -1, self.bands), 1)
+        length_U = (length_U * pace_U).round().long().clamp(min=1) * (length_U > 0)
+        mask_UL = at_L < length_U[:, None]
         if strength:
-            x_ULF = torch.logaddexp(x_ULF, loud_U[:, None, None])
-        usual_UF = means(x_ULF, mask_UL)
-        band_F, frame_L = torch.arange(x_ULF.shape[2]) + 0.5, torch.arange(longest) + 0.5
-        off_UF = stretch(band_F.to(x_ULF), draw_8U[3] * strength * HIDDEN * len(band_F), draw_8U[4] * len(band_F))
-        off_UL = stretch(frame_L.to(x_ULF), draw_8U[5] * strength * HIDDEN * new_U, draw_8U[6] * new_U)
-        x_ULF = torch.where(off_UF[:, None] | off_UL[..., None], usual_UF[:, None], x_ULF) * mask_UL[..., None]
-        return {"logmel": x_ULF, "logmel_length": new_U}
+            x_ULF = torch.logaddexp(x_ULF, softest(x_ULF, mask_UL) + (strength * NOISE * draw_7U[2] ** 2)[:, None, None])
+        off_UF = stretch(torch.arange(self.bands).to(at_L), strength * draw_7U[3] * HIDDEN * self.bands, draw_7U[4] * self.bands)
+        off_UL = stretch(at_L, strength * draw_7U[5] * HIDDEN * length_U, draw_7U[6] * length_U)
+        x_ULF = torch.where(off_UF[:, None] | off_UL[..., None], means(x_ULF, mask_UL)[:, None], x_ULF) * mask_UL[..., None]
+        return {"logmel": x_ULF, "logmel_length": length_U}
 
-    def warped(self, factor_U: np.ndarray) -> np.ndarray:
-        """Which place among the bands each band is taken from, when frequencies are stretched: [U, F]."""
-        top = mel(np.array(RATE / 2))
-        centre_F = top * np.arange(1, self.bands + 1) / (self.bands + 1)
-        place_UF = mel(hertz(centre_F) * factor_U[:, None]) / top * (self.bands + 1) - 1
-        return np.asarray(place_UF.clip(0, self.bands - 1))
+    def warped(self, factor_U: Float[Tensor, "U"]) -> Float[Tensor, "U F"]:
+        """Which place among the bands each band is taken from, when frequencies are stretched."""
+        width = mel(np.array(RATE / 2)) / (self.bands + 1)
+        centre_F = torch.from_numpy(hertz(width * np.arange(1, self.bands + 1))).to(factor_U)
+        return (torch.from_numpy(mel((centre_F * factor_U[:, None]).cpu().numpy())).to(factor_U) / float(width) - 1).clamp(
+            0, self.bands - 1
+        )
 
     def forward(self, x: dict[str, Tensor]) -> Tokens:
         x_ULF, length_U = x["logmel"].float(), x["logmel_length"]
         mask_UL = torch.arange(x_ULF.shape[1], device=x_ULF.device) < length_U[:, None]
-        peak_U = x_ULF.masked_fill(~mask_UL[..., None], -torch.inf).amax((1, 2)).nan_to_num(0, 0, 0)
-        x_ULF = x_ULF.maximum((peak_U - RANGE)[:, None, None])
+        x_ULF = x_ULF.maximum(softest(x_ULF, mask_UL))
         y_UCLF = ((x_ULF - means(x_ULF, mask_UL)[:, None]) * self.scale * mask_UL[..., None])[:, None]
         mask_UL = mask_UL[:, ::2]
-        y_UCLF = shown(F.relu(normal(self.norm_stem, self.stem(y_UCLF.to(memory_format=torch.channels_last)))), mask_UL)
+        y_UCLF = shown(F.relu(self.norm_stem(self.stem(y_UCLF.to(memory_format=torch.channels_last)), mask_UL)), mask_UL)
         for stage in self.stages:
             mask_UL = mask_UL[:, ::2]
             y_UCLF = stage(y_UCLF, mask_UL)
@@ -149,14 +152,19 @@ def between(x: Tensor, place: Tensor, dim: int) -> Tensor:
     return torch.lerp(x.gather(dim, low), x.gather(dim, (low + 1).clamp(max=x.shape[dim] - 1)), share)
 
 
+def softest(x_ULF: Float[Tensor, "U L F"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U 1 1"]:
+    """The level below which a sound is taken for noise."""
+    return x_ULF.masked_fill(~mask_UL[..., None], -torch.inf).amax((1, 2), keepdim=True).nan_to_num(0, 0, 0) - RANGE
+
+
 def means(x_ULF: Float[Tensor, "U L F"], mask_UL: Bool[Tensor, "U L"]) -> Float[Tensor, "U F"]:
     """Over the frames that are there."""
     return (x_ULF * mask_UL[..., None]).sum(1) / mask_UL.sum(1, keepdim=True).clamp(min=1)
 
 
-def stretch(at_L: Float[Tensor, "L"], length_U: Float[Tensor, "U"], middle_U: Float[Tensor, "U"]) -> Bool[Tensor, "U L"]:
+def stretch(at_L: Int[Tensor, "L"], length_U: Float[Tensor, "U"], middle_U: Float[Tensor, "U"]) -> Bool[Tensor, "U L"]:
     """Which places lie in a stretch of this length about this middle."""
-    return (at_L - middle_U[:, None]).abs() < length_U[:, None] / 2
+    return (at_L + 0.5 - middle_U[:, None]).abs() < length_U[:, None] / 2
 
 
 def parts(length_U: Int[Tensor, "U"], longest: int) -> Float[Tensor, "U N L"]:

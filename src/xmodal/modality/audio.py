@@ -128,7 +128,7 @@ class Sound:
     @property
     def unread(self) -> tuple[float, float]:
         """Seconds, and those of them that are left out."""
-        return self.seconds, max(self.seconds - SECONDS, 0)
+        return self.seconds, max(self.seconds - SECONDS, 0.0)
 
 
 def mixed(x_TC: np.ndarray) -> np.ndarray:
@@ -140,19 +140,19 @@ def mixed(x_TC: np.ndarray) -> np.ndarray:
 def noise(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """White noise, 20, 15, 10, 5 or 0 dB below the sound."""
     scale = np.sqrt(np.mean(x_T.astype(np.float64) ** 2)) * 10 ** (0.25 * (severity - 5))
-    return np.clip(x_T + scale * random.standard_normal(len(x_T)), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(x_T + scale * random.standard_normal(len(x_T)), -1, 1), np.float32)
 
 
 def clipping(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:  # noqa: ARG001
     """Cut at .5, .25, .12, .06 or .03 of the peak, as an amplifier that is turned up too far."""
     top = np.abs(x_T).max() * 0.5**severity
-    return np.clip(x_T, -top, top)
+    return np.asarray(np.clip(x_T, -top, top))
 
 
 def silence(x_T: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """2, 4, 6, 8 or 10 of 20 stretches are lost."""
     lost = np.isin(np.arange(len(x_T)) * 20 // len(x_T), random.permutation(20)[: 2 * severity])
-    return np.where(lost, np.float32(0), x_T)
+    return np.asarray(np.where(lost, np.float32(0), x_T))
 
 
 class Audio(Files):

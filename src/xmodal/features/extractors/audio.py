@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, cast
 
 import numpy as np
@@ -55,7 +56,7 @@ class Mfcc(Extractor):
         slope_LK = slopes(x_LK)
         parts = [x_LK.mean(0), x_LK.std(0), slope_LK.mean(0), slope_LK.std(0), np.log([len(x_LK)])]
         ends = np.linspace(0, len(x_LK), self.segments + 1)
-        course = [x_LK[int(low) : int(np.ceil(high))].mean(0) - parts[0] for low, high in zip(ends[:-1], ends[1:], strict=True)]
+        course = [x_LK[int(low) : int(np.ceil(high))].mean(0) - parts[0] for low, high in pairwise(ends)]
         found = {"mfcc": np.concatenate(parts), "mfcc_course": np.concatenate(course), "unread": np.array(cast(Sound, raw).unread)}
         return {name: array.astype(np.float32) for name, array in found.items()}
 
