@@ -23,11 +23,13 @@ from xmodal.modality.audio import Audio
 from xmodal.modality.image import FORMATS
 from xmodal.modality.image import Image as Pictures
 from xmodal.modality.strokes import Drawing
+from xmodal.modality.video import SIDE, Video
 
 COUNT = 1000
 FILES = 10  # real pictures
 CAPS = Caps(pixels=4_000_000)
 SECONDS = 10.0  # that one may take
+CLIPS = {"digits_video": "mp4", "ucf_clips_mini": "avi"}
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -50,7 +52,7 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def run() -> list[Row]:
-    return [*pictures(), *sounds(), *drawings(), *series()]
+    return [*pictures(), *sounds(), *clips(), *drawings(), *series()]
 
 
 def pictures() -> list[Row]:
@@ -94,6 +96,12 @@ def series() -> list[Row]:
         files.append(file.getvalue())
     steps = MODALITIES["sequence"]
     return harm("series", {"NPY": files}, lambda b: steps.open(b, Media(())).load(), 10**7)  # type: ignore[attr-defined]
+
+
+def clips() -> list[Row]:
+    found = {kind: sorted((data(name).parent / "clips").glob(f"*.{kind}"))[:FILES] for name, kind in CLIPS.items()}
+    files = {kind: [path.read_bytes() for path in paths] for kind, paths in found.items()}
+    return harm("clips", files, lambda b: Video().open(b, Media((), CAPS)).load(), 16 * 3 * SIDE**2)
 
 
 def harm(noun: str, files: dict[str, Sequence[bytes]], load: Callable[[bytes], np.ndarray], most: int) -> list[Row]:

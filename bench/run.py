@@ -26,6 +26,7 @@ BENCHES = (
     "fashion",
     "raw",
     "pretrained",
+    "video",
     "audio",
     "memory",
     "mutations",

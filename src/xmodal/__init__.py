@@ -5,7 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from xmodal.errors import ArtefactError, ConfigError, MediaError, MissingExtra, TableError, TargetError, UserError, WorkerError, XmodalError
+from xmodal.errors import (
+    Absent,
+    ArtefactError,
+    ConfigError,
+    MediaError,
+    MissingExtra,
+    TableError,
+    TargetError,
+    UserError,
+    WorkerError,
+    XmodalError,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from xmodal.estimators import CrossModalClassifier, CrossModalRegressor
@@ -14,8 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "ArtefactError", "ConfigError", "CrossModalClassifier", "CrossModalRegressor", "Job", "Learner", "MediaError", "MissingExtra",
-    "Predictor", "TableError", "TargetError", "UserError", "WorkerError", "XmodalError",
+    "Absent", "ArtefactError", "ConfigError", "CrossModalClassifier", "CrossModalRegressor", "Job", "Learner", "MediaError",
+    "MissingExtra", "Predictor", "TableError", "TargetError", "UserError", "WorkerError", "XmodalError",
 ]  # fmt: skip
 HOMES = {"CrossModalClassifier": "estimators", "CrossModalRegressor": "estimators", "Job": "job"}  # the rest: learner
 

@@ -195,8 +195,7 @@ def new_learner(table: Path | None, config: Path | None, settings: Sequence[str]
         if isinstance(values.get(name), list):
             values[name] = dict(divide(name, v, None if name == "input" else names) for v in values[name])
         names |= set(values.get("input", ()))
-        if name == "modality":  # a column that is read in two ways is two inputs
-            names |= {f"{c}:{kind}" for c, spec in values.get(name, {}).items() for kind in spec.split(":")[0].split("+")}
+        names |= {f"{c}:{m}" for c in columns for m in MODALITIES} if name == "modality" else set()  # inputs of columns read in two ways
     return rows, Learner(**values)
 
 
@@ -424,7 +423,7 @@ def predict(
             raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
     readings = learner.model.readings.values()
     read = [*(r.column for r in readings), *(name for r in readings for name in r.options.get("columns", ()))]
-    known = {*learner.job.roles, target, *read}
+    known = {*learner.job.roles, target, *read, *learner.model.readings}
     warn(not_read(name, read) for name in row if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:

@@ -79,4 +79,4 @@ def test_the_sound_of_videos_where_some_have_none(tmp_path, monkeypatch):
     assert code == 0, err
     assert "a video without a sound track" in err
     features = json.loads((tmp_path / "model/report.json").read_text())["inputs"]
-    assert features["main.clip"]["columns"]["clip"] == [0, 4]
+    assert features["main.clip"]["columns"]["clip"] == [4, 0]

@@ -1,4 +1,4 @@
-"""Classic clip descriptors: the middle frame's picture descriptors, and how what is seen moves. T frames."""
+"""Classic clip descriptors: the middle frame's picture descriptors, the shape of what moves wherever it is, and how it moves. T frames."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from xmodal.features.extractors.descriptor import LUMA, Descriptor, colour, hog
 from xmodal.media import Raw
 
 GRID, TILE = 4, 4  # squares a side that motion is summed in; pixels a side of what flow is computed from
+FINE = 4  # pixels a side of a cell, for the shape of what moves
 
 
 @dataclass(frozen=True)
 class Motion(Extractor):
-    """`hog` and `colour` of the frame in the middle, as of a picture (`Descriptor`); `motion`: float32 [2 · frames + 3 · 32], see there."""
+    """`hog` and `colour` of the frame in the middle, as of a picture (`Descriptor`). `mover`: float32 [blocks · 4 · 9], finer `hog` of half
+    its width and height, around the centre of what moves: that of a digit is the same wherever it is. `motion`: float32 [2 · frames +
+    3 · 32], see `path` and `flow`."""
 
     name: ClassVar[str] = "motion"
     version: ClassVar[int] = 1
@@ -26,7 +29,9 @@ class Motion(Extractor):
 
     @property
     def empty(self) -> dict[str, np.ndarray]:
-        return {**Descriptor(self.size).empty, "motion": np.zeros((0, 2 * self.frames + 6 * GRID**2), np.float32)}
+        mover = (self.size // 2 // FINE - 1) ** 2 * 4 * Descriptor().bins
+        shapes = {"mover": mover, "motion": 2 * self.frames + 6 * GRID**2}
+        return {**Descriptor(self.size).empty, **{name: np.zeros((0, length), np.float32) for name, length in shapes.items()}}
 
     def one(self, raw: Raw) -> dict[str, np.ndarray]:
         frames_THW3 = raw.load(size=self.size, frames=self.frames)
@@ -34,8 +39,18 @@ class Motion(Extractor):
         grey_THW = frames_THW3.astype(np.float32) @ LUMA / 255
         return {
             "hog": hog(255 * grey_THW[len(grey_THW) // 2], still.cell, still.bins), "colour": colour(middle),
+            "mover": hog(255 * around(grey_THW), FINE, still.bins),
             "motion": np.concatenate([path(grey_THW), *(part for half in halves(grey_THW) for part in flow(half))]).astype(np.float32),
         }  # fmt: skip
+
+
+def around(grey_THW: np.ndarray) -> np.ndarray:
+    """Half the width and height of the frame in the middle, around the centre of what differs from the median of all, [H / 2, W / 2]."""
+    middle_HW, half = grey_THW[len(grey_THW) // 2], grey_THW.shape[1] // 4
+    away_HW = np.abs(middle_HW - np.median(grey_THW, 0)) + 1e-6
+    place = np.arange(len(middle_HW))
+    y, x = (round(float(away_HW.sum(axis) @ place / away_HW.sum())) for axis in (1, 0))
+    return np.pad(middle_HW, half, mode="edge")[y : y + 2 * half, x : x + 2 * half]
 
 
 def halves(grey_THW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
