@@ -57,11 +57,12 @@ class Sound:
     @contextlib.contextmanager
     def _damage(self) -> Iterator[None]:
         """What a decoder raises in it becomes a MediaError."""
+        damage = (*DAMAGE, self._package("av").FFmpegError) if self.kind in TRACKS else DAMAGE
         try:
             yield
         except MemoryError as e:
             raise MediaError("needs too much memory", self.name, "make it smaller") from e
-        except DAMAGE as e:
+        except damage as e:
             raise MediaError(f"damaged {self.kind}: {e}", self.name, "replace the file") from e
 
     def _package(self, name: str) -> Any:

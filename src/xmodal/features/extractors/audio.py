@@ -35,7 +35,7 @@ class LogMel(Extractor):
 
 @dataclass(frozen=True)
 class Mfcc(Extractor):
-    """Mel-frequency cepstral coefficients (Davis and Mermelstein, 1980), noise taken off: it is the room's. `mfcc`: float32 [4 · count + 1],
+    """Mel-frequency cepstral coefficients (Davis and Mermelstein, 1980), without the room's noise. `mfcc`: float32 [4 · count + 1],
     mean and deviation, those of their slopes, log of the number of frames. `mfcc_course`: float32 [segments · count], means of equal parts
     of the time, less the whole's. `unread`: float32 [2], seconds, and those of them that are left out."""
 
