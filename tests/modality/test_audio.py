@@ -162,7 +162,7 @@ def test_what_ffmpeg_alone_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
     data = film(tone(), "ipod", pictures=False)
     monkeypatch.setattr(Sound, "_container", unknown)
-    with pytest.raises(MediaError, match="damaged M4A.*not yet implemented"):
+    with pytest.raises(MediaError, match=r"damaged M4A.*not yet implemented"):
         opened(data)
 
 
