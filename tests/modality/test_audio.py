@@ -156,6 +156,16 @@ def test_what_is_no_sound() -> None:
         opened(encoded(tone(), kind="FLAC")[:40]).load()
 
 
+def test_what_ffmpeg_alone_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(sound: Sound) -> None:
+        raise av.error.PatchWelcomeError(1, "not yet implemented")
+
+    data = film(tone(), "ipod", pictures=False)
+    monkeypatch.setattr(Sound, "_container", unknown)
+    with pytest.raises(MediaError, match=r"damaged M4A.*not yet implemented"):
+        opened(data)
+
+
 def cover() -> bytes:
     """An ID3 tag that holds a picture."""
     Image.new("RGB", (300, 300), "red").save(file := io.BytesIO(), "PNG")

@@ -18,20 +18,19 @@ from xmodal.encoders.base import Encoder, number, present
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
-from xmodal.modality.spectrum import RATE, hertz, mel
+from xmodal.modality.spectrum import RANGE, RATE, hertz, mel
 from xmodal.tokens import Tokens
 
 LENGTH = 512  # frames that nearly all sounds of a column have at most: where they are longer, some at a time are averaged
 TOKENS = 4
-RANGE = 8.0  # below a sound's loudest, in logarithms of energy (35 dB): what is softer is noise
-NOISE = 5.0  # how much of that noise is added in training, in the same unit (22 dB), at most
+NOISE = 5.0  # added in training, in logarithms of energy over what is taken for noise (22 dB), at most
 TRACT, PACE = 0.15, 0.2  # how far the length of the vocal tract and the pace are changed
 HIDDEN = 0.2  # of bands and of frames, at most
 
 
 class CellNorm(nn.Module):
-    """Root mean square of each channel group over what is there of a cell (Zhang and Sennrich, 2019): quiet places stay quiet, and padding
-    has no part in it. Hands on 0 where there is no frame."""
+    """By the root mean square (Zhang and Sennrich, 2019) over what is there of a cell, all channels together: quiet places stay quiet, and
+    padding has no part in it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -29,6 +29,16 @@ LOUD = 8.0  # times full scale: more than any decoder overshoots
 DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, RuntimeError, AttributeError, EOFError)
 
 
+class Bytes(io.BytesIO):
+    """What a damaged header asks for in vain must not raise: it would be printed, as no exception passes libsndfile."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Stays where it is if there is no such place."""
+        with contextlib.suppress(ValueError, OverflowError):
+            super().seek(offset, whence)
+        return self.tell()
+
+
 class Sound:
     """One opened sound, or the sound track of a video. Raises MediaError for other kinds, none, and too long ones."""
 
@@ -47,11 +57,12 @@ class Sound:
     @contextlib.contextmanager
     def _damage(self) -> Iterator[None]:
         """What a decoder raises in it becomes a MediaError."""
+        damage = (*DAMAGE, self._package("av").FFmpegError) if self.kind in TRACKS else DAMAGE
         try:
             yield
         except MemoryError as e:
             raise MediaError("needs too much memory", self.name, "make it smaller") from e
-        except DAMAGE as e:
+        except damage as e:
             raise MediaError(f"damaged {self.kind}: {e}", self.name, "replace the file") from e
 
     def _package(self, name: str) -> Any:
@@ -63,7 +74,7 @@ class Sound:
 
     def _file(self) -> tuple[int, int, float]:
         """Rate, channels, seconds."""
-        with self._package("soundfile").SoundFile(io.BytesIO(self.data)) as file:
+        with self._package("soundfile").SoundFile(Bytes(self.data)) as file:
             return file.samplerate, file.channels, min(file.frames, 2**60) / max(file.samplerate, 1)
 
     def _container(self) -> Any:
@@ -103,7 +114,7 @@ class Sound:
         return self._loaded[rate]
 
     def _read(self) -> np.ndarray:
-        with self._package("soundfile").SoundFile(io.BytesIO(self.data)) as file:
+        with self._package("soundfile").SoundFile(Bytes(self.data)) as file:
             x_TC: np.ndarray = file.read(SECONDS * file.samplerate, dtype="float32", always_2d=True)
             return x_TC
 

@@ -9,6 +9,7 @@ from scipy.fft import rfft
 
 RATE = 16_000  # samples a second
 WINDOW, HOP, LENGTH = 400, 160, 512  # samples: 25 ms, 10 ms, and what the Fourier transform is padded to
+RANGE = 8.0  # below a sound's loudest, in logarithms of energy (35 dB): what is softer is taken for noise
 FLOOR = 1e-9  # of energy: about that of 16-bit rounding
 
 

@@ -12,7 +12,7 @@ from scipy.fft import dct
 from xmodal.features.extractors.base import Extractor
 from xmodal.media import Raw
 from xmodal.modality.audio import Sound
-from xmodal.modality.spectrum import log_mel
+from xmodal.modality.spectrum import RANGE, log_mel
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class LogMel(Extractor):
 
 @dataclass(frozen=True)
 class Mfcc(Extractor):
-    """Mel-frequency cepstral coefficients (Davis and Mermelstein, 1980). `mfcc`: float32 [4 · count + 1], mean and deviation, those of
-    their slopes, log of the number of frames. `mfcc_course`: float32 [segments · count], means of equal parts of the time, less the
-    whole's. `unread`: float32 [2], seconds, and those of them that are left out."""
+    """Mel-frequency cepstral coefficients (Davis and Mermelstein, 1980), without the room's noise. `mfcc`: float32 [4 · count + 1],
+    mean and deviation, those of their slopes, log of the number of frames. `mfcc_course`: float32 [segments · count], means of equal parts
+    of the time, less the whole's. `unread`: float32 [2], seconds, and those of them that are left out."""
 
     name: ClassVar[str] = "mfcc"
     version: ClassVar[int] = 1
     decoder: ClassVar[str] = "sound 1"
     bands: int = 40
-    count: int = 20
-    segments: int = 6
+    count: int = 13
+    segments: int = 10
 
     @property
     def empty(self) -> dict[str, np.ndarray]:
@@ -52,7 +52,8 @@ class Mfcc(Extractor):
         return {name: np.zeros((0, size), np.float32) for name, size in shapes.items()}
 
     def one(self, raw: Raw) -> dict[str, np.ndarray]:
-        x_LK = dct(log_mel(raw.load(), self.bands), norm="ortho")[:, : self.count]
+        x_LF = log_mel(raw.load(), self.bands)
+        x_LK = dct(np.maximum(x_LF, x_LF.max() - RANGE), norm="ortho")[:, : self.count]
         slope_LK = slopes(x_LK)
         parts = [x_LK.mean(0), x_LK.std(0), slope_LK.mean(0), slope_LK.std(0), np.log([len(x_LK)])]
         ends = np.linspace(0, len(x_LK), self.segments + 1)
