@@ -23,6 +23,8 @@ LOADED = {  # of each modality something that its cells hand out
     "image": (RANDOM.random((40, 50, 3)) * 255).astype(np.uint8),
     "text": TEXT,
     "number": RANDOM.normal(10, 2, 400),
+    "vector": RANDOM.normal(10, 2, 400).astype(np.float32),
+    "sequence": RANDOM.normal(10, 2, (30, 40)).astype(np.float32),
 }
 EVERY = [(kind, name) for kind, x in LOADED.items() for name in MODALITIES[kind].corruptions]  # type: ignore[attr-defined]
 

@@ -88,4 +88,6 @@ def corrupted(column: FeatureColumn, corruption: Corruption) -> FeatureColumn:
     dense = dict(column.dense)
     if "number" in dense:
         dense["number"] = np.stack([corruption(x_U, str(p)) for p, x_U in enumerate(np.asarray(dense["number"], float).T)], 1)
+    if "vector" in dense and column.cells:
+        dense["vector"] = np.stack([corruption(x_D, x_D.tobytes().hex()) for x_D in np.asarray(dense["vector"])])
     return replace(column, dense=dense)
