@@ -6,7 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from xmodal.errors import (
-    Absent, ArtefactError, ConfigError, MediaError, MissingExtra, TableError, TargetError, UserError, WorkerError, XmodalError
+    Absent,
+    ArtefactError,
+    ConfigError,
+    MediaError,
+    MissingExtra,
+    TableError,
+    TargetError,
+    UserError,
+    WorkerError,
+    XmodalError,
 )  # fmt: skip
 
 if TYPE_CHECKING:
