@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ STEPS, RATE, DECAY, DROPOUT = 150, 0.02, 0.1, 0.3
 HELD, LEAST = 0.25, 0.05  # of the rows, to weigh pairs on; the weight below which a pair goes
 
 
+Pair = tuple[tuple[Key, str], tuple[Key, str]]  # two blocks, each of an input
+
+
 class Blocks(Descriptor):
     """Dense features of the same names as the classic extractor's: PCA of each by itself, mean variance 1."""
 
@@ -39,7 +42,7 @@ class Blocks(Descriptor):
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
         """Of each block one affine map."""
-        arrays = {}
+        arrays = dict[str, np.ndarray]()
         for name in blocks(train):
             mean, components_FC, variance = fit_pca(replace(train, dense={name: train.dense[name]}, ragged={}), COMPONENTS, seed)
             scale = max(float(np.sqrt(variance.mean())), 1e-6)
@@ -72,7 +75,7 @@ class Agreement(Classic):
         if len(self.arrays["classes"]) < 2:
             return steps
         held = [[(k, name) for name in blocks(self.described(data, k, rows))] for k in self.inputs]
-        pairs = [pair for one, other in combinations(held, 2) for pair in product(one, other)]
+        pairs: list[Pair] = [pair for one, other in combinations(held, 2) for pair in product(one, other)]
         x_PB, there_PB = self.pairs(data, rows, pairs)
         weight_PB = there_PB * (np.ones(len(rows)) if weight_B is None else weight_B)
         random = np.random.default_rng(seed)
@@ -84,13 +87,15 @@ class Agreement(Classic):
             use, self.arrays["bias"] = stack(np.where(there_PB, logits(tried, x_PB), 0)[:, test], y_B[test])
             kept = np.flatnonzero(use > LEAST)
             self.arrays["weight"] = use[kept]
-            self.config = {"pairs": [[[list(self.inputs).index(k), name] for k, name in pairs[p]] for p in kept]}
+            self.config = {"pairs": [" ".join(f"{list(self.inputs).index(k)} {name}" for k, name in pairs[p]) for p in kept]}
             if len(kept):
                 again = (x_PB[0][kept], x_PB[1][kept])
                 self.arrays |= train(again, y_B, weight_PB[kept], steps)
         return steps
 
-    def pairs(self, data: Data, rows: Rows, pairs: Sequence[Any], hide: frozenset[Key] = frozenset()) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    def pairs(
+        self, data: Data, rows: Rows, pairs: Sequence[Pair], hide: frozenset[Key] = frozenset()
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Both sides, [P, B, F] each, 0 where one is missing; and where none is [P, B]."""
         found: Mapping[Key, FeatureColumn] = {k: self.described(data, k, rows, hide) for k in self.inputs}
         sides = tuple(np.stack([padded(found[k].pooled(name)) for k, name in side]) for side in zip(*pairs, strict=True))
@@ -100,7 +105,8 @@ class Agreement(Classic):
     def score(self, data: Data, rows: Rows, hide: frozenset[Key] = frozenset()) -> np.ndarray:
         if len(self.arrays["classes"]) < 2:
             return self.spread(np.ones((len(rows), 1)))
-        pairs = [[(list(self.inputs)[int(i)], name) for i, name in pair] for pair in cast(list[Any], self.config["pairs"])]
+        keys, said = list(self.inputs), [pair.split(" ") for pair in cast(list[str], self.config["pairs"])]
+        pairs = [((keys[int(i)], one), (keys[int(j)], other)) for i, one, j, other in said]
         z_B = np.full(len(rows), float(self.arrays["bias"][0]))
         if pairs:
             x_PB, there_PB = self.pairs(data, rows, pairs, hide)
@@ -125,12 +131,13 @@ def train(x_PB: tuple[np.ndarray, ...], y_B: np.ndarray, weight_PB: np.ndarray, 
     optimiser = torch.optim.AdamW([*maps, *shifts, line], RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
-        parts = [(F.dropout(x, DROPOUT) @ m + s).unflatten(2, (PARTITIONS, HIDDEN)).softmax(3) for x, m, s in zip(sides, maps, shifts, strict=True)]
-        same_PBH: Tensor = (parts[0] * parts[1]).sum(3)
+        z_PBS = [F.dropout(x, DROPOUT) @ m + s for x, m, s in zip(sides, maps, shifts, strict=True)]
+        p, q = (z.view(*z.shape[:2], PARTITIONS, HIDDEN).softmax(3) for z in z_PBS)
+        same_PBH: Tensor = (p * q).sum(3)
         z_PBH = line[0][:, None, None] * same_PBH + line[1][:, None, None]
         loss = (F.binary_cross_entropy_with_logits(z_PBH, y_PBH, reduction="none") * weight_PB1).sum() / PARTITIONS
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     names = {"map0": maps[0], "map1": maps[1], "shift0": shifts[0], "shift1": shifts[1], "line": line}
