@@ -27,7 +27,7 @@ from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep
 from xmodal.experts.descriptors import DESCRIPTORS, Descriptor
 from xmodal.experts.networks import choose, encoder_class, is_frozen
-from xmodal.features.extractors import Extractor
+from xmodal.features.extractors import CLASSIC, Extractor
 from xmodal.fusion import FUSIONS
 from xmodal.heads import HEADS
 from xmodal.job import Budget, Input, Job, Json, Key, Progress, Rows, registered, registry
@@ -103,6 +103,9 @@ def candidates(job: Job, task: Task, inputs: Mapping[Key, Input], n: int) -> lis
         for kind in ("linear", "boosted", "forest"):
             if len(classic) > 1 and (kind != "boosted" or task.width <= CLASSES):
                 add(f"joint.{kind}", kind, classic)
+        media = {k: i for k, i in inputs.items() if i.modality in CLASSIC}
+        if len(media) > 1 and (task.kind, task.width) == ("classify", 2) and n < job.training.small:
+            add("joint.agreement", "agreement", media)
         add("fusion.descriptor", "deep", inputs, "descriptor")
         if any(map(is_raw, inputs.values())):
             add("fusion.raw", "deep", inputs, "raw")

@@ -121,7 +121,7 @@ def test_a_file_is_read_once_for_both(table, monkeypatch):
     readers = {m: (CLASSIC[m],) for m in ("image", "video")}
     monkeypatch.setattr(Media, "open", counting)
     made = Extraction(readers, Media((path.parent,))).one("0.gif")
-    assert {m: set(one) for m, one in made.items()} == {"image": {"hog", "colour"}, "video": {"hog", "colour", "motion"}}
+    assert {m: set(one) for m, one in made.items()} == {"image": {"hog", "colour"}, "video": {"hog", "colour", "mover", "motion"}}
     assert read == {"0.gif": 1}
 
 
