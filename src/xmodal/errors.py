@@ -76,5 +76,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     do = f"did you mean {near[0]!r}?" if near else "use one of those"
-    kinds = " or ".join(f"{k[:-1]}ies" if k.endswith("y") else f"{k}s" for k in kind.split(" or "))
+    kinds = " or ".join(f"{k[:-1]}ies" if k.endswith("y") else f"{k}es" if k.endswith("s") else f"{k}s" for k in kind.split(" or "))
     return ConfigError(f"one of the {kinds} {', '.join(map(repr, names)) or '(none)'}", f"{kind} {name!r}", do)

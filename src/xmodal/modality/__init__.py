@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import ConfigError, unknown
+from xmodal.errors import ConfigError, TableError, unknown
 from xmodal.job import MAIN, Input, Job, Json, Key, matching, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.audio import Audio
@@ -97,7 +97,9 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
         try:
             several = [reading(name, table.column(name), how, media) for how in ways(name, job)]
         except ConfigError as e:
-            wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [e.got]
+            wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [f"{e.got}; {e.do}"]
+        except TableError as e:  # vectors or sequences of several widths
+            raise TableError(e.expected, f"column {name!r}: {e.got}", f"{e.do}; or leave the column out with --ignore") from e
         for read in several:
             if isinstance(read, Guess):
                 made: dict[str, Json] = {"columns": [*parts]} if (parts := table.made.get(name)) else {}

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -63,7 +64,8 @@ class Sound:
         except MemoryError as e:
             raise MediaError("needs too much memory", self.name, "make it smaller") from e
         except damage as e:
-            raise MediaError(f"damaged {self.kind}: {e}", self.name, "replace the file") from e
+            told = re.sub(r"Error opening <[^>]*>: ", "", str(e))  # it names an object of ours
+            raise MediaError(f"damaged {self.kind}: {told}", self.name, "replace the file") from e
 
     def _package(self, name: str) -> Any:
         try:
