@@ -281,3 +281,10 @@ def test_pictures_in_memory_become_bytes_without_loss(tmp_path: Path) -> None:
     ):
         with pytest.raises(MediaError, match=reason):  # series may hold them, pictures may not
             MODALITIES["image"].open(encoded(array), Media(())).load()
+
+
+@pytest.mark.parametrize("name", ["a/" * 2000, "x" * 300, "\ud800.png", "a\0b"])
+def test_what_can_be_no_name_is_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MediaError, match="no such file"):
+        Media((tmp_path,)).open(name)
+    assert Media((tmp_path,)).files(name) == [name]

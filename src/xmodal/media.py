@@ -204,7 +204,7 @@ class Media:
         the one file whose name differs only in case or has an extension more."""
         where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
         paths, how = list[str](), list[str]()
-        for spelled in () if "\0" in name else dict.fromkeys((name, name.replace("\\", "/"))):
+        for spelled in dict.fromkeys((name, name.replace("\\", "/"))) if nameable(name) else ():
             how = ["Windows separators"] if spelled != name else []
             paths = [os.path.realpath(root / spelled) for root in self.roots]
             for path in paths:
@@ -284,6 +284,15 @@ def embedded(cell: str) -> bytes | None:
             content = base64.b64decode(cell.translate(str.maketrans("-_", "+/")))
             return content if kind_of(content) else None
     return None
+
+
+def nameable(name: str) -> bool:
+    """Whether a file can have this name: no NUL, no half of a character, no part longer and no way deeper than
+    systems allow."""
+    with contextlib.suppress(UnicodeEncodeError):
+        content = os.fsencode(name)
+        return b"\0" not in content and len(content) <= 4096 and content.count(b"/") < 256 and max(map(len, content.split(b"/"))) <= 255
+    return False
 
 
 def folded(name: str) -> str:

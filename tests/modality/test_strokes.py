@@ -171,3 +171,9 @@ def test_corruptions_are_deterministic_and_monotone() -> None:
     far = np.hypot(*np.diff(lost[:, :2], axis=0).T) > 0.1
     assert far.any()
     assert (np.diff(lost[:, 4])[far] > 0).all(), "no line crosses what is lost"
+
+
+@pytest.mark.parametrize("cell", ['[{"x":[1,2],"y":[2,3]},[1,2]]', '[[{"x":1,"y":2},[3,4]]]', '[[[1,2],{"x":1,"y":1}]]'])
+def test_objects_among_lists_are_no_drawing(cell):
+    with pytest.raises(MediaError):
+        Strokes().open(cell.encode(), Media(())).load()

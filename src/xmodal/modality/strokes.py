@@ -29,7 +29,7 @@ class Drawing:
             raise MediaError(f"more than {cap:,} points", name, "thin it out")
         try:
             strokes = [one for one in lines(data) if len(one)] if b"START" in data or b"BREAK" in data else of_json(json.loads(data))
-        except (ValueError, TypeError, RecursionError, OverflowError) as e:
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
             raise MediaError(f"not a drawing: {e}", name, DO) from e
         self.strokes = strokes
         count = sum(map(len, strokes))
