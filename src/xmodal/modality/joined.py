@@ -60,6 +60,8 @@ def by_position(table: Table, source: Any) -> pa.Array:
         x_RP = source if isinstance(source, np.ndarray) else array_of(Path(source).read_bytes(), str(source))
     except MediaError as e:
         raise TableError("a .npy file of numbers", f"{e.where} ({e.reason})", e.do) from e
+    except OSError as e:
+        raise TableError("a .npy file that can be read", f"{e.strerror}: {source}", "check the path") from e
     if x_RP.ndim != 2 or len(x_RP) != table.data.num_rows or x_RP.dtype.kind not in "fiub":
         got = f"{x_RP.dtype} of shape {x_RP.shape}"
         raise TableError(f"numbers of shape ({table.data.num_rows}, width), as {table.source} has rows", got, "join by --id with a table")
@@ -79,18 +81,19 @@ def by_id(
     at: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(theirs):
         if key and at.setdefault(key, row) != row:
-            got = f"{key[0] if len(key) == 1 else key!r} in rows {at[key] + 1} and {row + 1} of {other.source}"
+            got = f"{worded(key)} in rows {at[key] + 1} and {row + 1} of {other.source}"
             raise TableError("each id once in a joined table", got, "delete one of the rows")
     found = [at.get(key) if key else None for key in mine]
     lacking, unused = found.count(None), len(theirs) - len({*found} - {None})
-    if new and lacking == len(found):
-        got = f"none of {len(theirs)} in {other.source}: {theirs[0]!r} there, {mine[0]!r} here"
+    if new and lacking == len(found) > 0:
+        first = (next((worded(key) for key in some if key), "none") for some in (theirs, mine))
+        got = f"none of {len(theirs)} in {other.source}: {' there, '.join(first)} here"
         raise TableError(f"the ids of {table.source}", got, "write them alike, or name other --id columns")
     if lacking or unused:
         notes.append(f"{lacking} of {len(found)} rows have no row in {other.source}, of whose rows {unused} are not used")
     if columns is None:
         columns = [n for n in names if n not in ids and (pa.types.is_integer(t := other.data[n].type) or pa.types.is_floating(t)
-                                                         or (pa.types.is_string(t) and written(other.data[n]) is not None))]  # fmt: skip
+                                                         or ((pa.types.is_string(t) or pa.types.is_large_string(t)) and written(other.data[n]) is not None))]  # fmt: skip
         if not columns:
             raise TableError("columns of numbers", f"none in {other.source}", "join tables of numbers")
         left = [n for n in names if n not in (*columns, *ids)]
@@ -105,3 +108,8 @@ def keys(table: Table, ids: Sequence[str]) -> list[tuple[str, ...] | None]:
     """The id of each row: text as it is, other cells as text; None where a part of it is empty."""
     parts = ([c if isinstance(c, str) else text_of(c) for c in table.data[name].to_pylist()] for name in ids)
     return [tuple(map(str, key)) if all(key) else None for key in zip(*parts, strict=True)]
+
+
+def worded(key: Sequence[str]) -> str:
+    """As messages have it."""
+    return ", ".join(map(repr, key))
