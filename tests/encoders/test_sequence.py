@@ -92,7 +92,7 @@ def test_the_longest_training_sequence_has_64_tokens_at_most(longest: int, step:
     assert fitted.config["patch"] == step
     torch.manual_seed(0)
     steps, ends = Recurrent.transform(fitted, some).ragged["steps"]
-    padded = torch.zeros(2, longest if longest > 3 else 3, 2)
+    padded = torch.zeros(2, max(3, longest), 2)
     for u in (0, 1):
         padded[u, : ends[u + 1] - ends[u]] = torch.from_numpy(steps[ends[u] : ends[u + 1]])
     for kind in (Recurrent, Transformer):
@@ -129,7 +129,9 @@ def test_it_learns_what_only_the_order_tells() -> None:
     order = np.sort(RANDOM.normal(size=(60, 12, 1)), 1).astype(np.float32)
     y = torch.arange(60) % 2
     steps = torch.from_numpy(np.where((np.arange(60) % 2)[:, None, None], order, order[:, ::-1]))
-    some = FeatureColumn({"length": np.full(60, 12)}, {"steps": (order.reshape(-1, 1), 12 * np.arange(61))}, np.arange(60)[:, None], np.zeros(60, np.int8))
+    some = FeatureColumn(
+        {"length": np.full(60, 12)}, {"steps": (order.reshape(-1, 1), 12 * np.arange(61))}, np.arange(60)[:, None], np.zeros(60, np.int8)
+    )
     for kind in (Recurrent, Transformer):
         torch.manual_seed(0)
         encoder, head = kind(kind.fit(some, {}, 0), 16), nn.Linear(16, 2)

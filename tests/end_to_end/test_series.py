@@ -35,8 +35,10 @@ def folder(tmp_path_factory) -> Path:
         kind = row % 2
         steps = np.linspace(-1, 1, 5 + row % 4)[:, None] * [1 if kind else -1, 0.1] + random.normal(0, 0.1, (5 + row % 4, 2))
         np.save(folder / f"{row}.npy", steps)
-        vector = random.normal(size=3) + [kind, 0, 0]
-        found.append({"key": f"{row:03d}", "motion": f"{row}.npy", "point": json.dumps(vector.round(3).tolist()), "kind": ("down", "up")[kind]})
+        vector = random.normal(size=3) + np.array([kind, 0, 0])
+        found.append(
+            {"key": f"{row:03d}", "motion": f"{row}.npy", "point": json.dumps(vector.round(3).tolist()), "kind": ("down", "up")[kind]}
+        )
         view.append({"key": f"{row:03d}", "v1": random.normal() + kind, "v2": random.normal(), "word": "x"})
     found[3]["motion"], found[4]["motion"] = "", "gone.npy"
     found[5]["point"], found[6]["point"] = "", "[1, 2, null]"

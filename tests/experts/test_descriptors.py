@@ -113,7 +113,9 @@ def test_vectors_in_any_unit_say_the_same(unit: float) -> None:
     for kind, name in ((MediaDescriptor, "linear"), (Descriptor, "pca")):
         want, got = (
             kind.transform(kind.fit(one, {}, 0), one).dense[name]
-            for one in (pointed({"vector": (x * u).astype(np.float32)}, {}, np.arange(80)) for u in (1.0, np.array([unit, 1, unit, 1, unit])))
+            for one in (
+                pointed({"vector": (x * u).astype(np.float32)}, {}, np.arange(80)) for u in (1.0, np.array([unit, 1, unit, 1, unit]))
+            )
         )
         np.testing.assert_allclose(np.abs(got), np.abs(want), atol=2e-3)
         far = pointed({"vector": np.array([[3e38, -3e38, 3e38, 3e38, 3e38], [np.nan] * 5], np.float32)}, {}, np.arange(2))

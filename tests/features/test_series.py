@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def summed(x: np.ndarray) -> list[float]:
         told = [v for v in values if not math.isnan(v)]
         mean = sum(told) / len(told) if told else math.nan
         deviation = math.sqrt(sum((v - mean) ** 2 for v in told) / len(told)) if told else math.nan
-        moves = [b - a for a, b in zip(values, values[1:], strict=False) if not math.isnan(a) and not math.isnan(b)]
+        moves = [b - a for a, b in pairwise(values) if not math.isnan(a) and not math.isnan(b)]
         middle = sum(moves) / len(moves) if moves else math.nan
         change = math.sqrt(sum((m - middle) ** 2 for m in moves) / len(moves)) if moves else (0.0 if len(rows) == 1 else math.nan)
         ends = (told[0], told[-1]) if told else (math.nan, math.nan)

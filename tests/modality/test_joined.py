@@ -104,7 +104,12 @@ def test_arrays_are_joined_by_their_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}] * 6, object), allow_pickle=True)
     np.save(tmp_path / "flat.npy", VALUES[:, 0])
     (tmp_path / "cut.npy").write_bytes((tmp_path / "v.npy").read_bytes()[:-9])
-    for name, said in ("short", r"numbers of shape \(6, width\).*shape \(5, 3\)"), ("pickled", "pickled"), ("flat", "shape"), ("cut", "cut off"):
+    for name, said in (
+        ("short", r"numbers of shape \(6, width\).*shape \(5, 3\)"),
+        ("pickled", "pickled"),
+        ("flat", "shape"),
+        ("cut", "cut off"),
+    ):
         with pytest.raises(TableError, match=said):
             join(tmp_path / f"{name}.npy", ids=())
     with pytest.raises(TableError):

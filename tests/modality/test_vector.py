@@ -45,7 +45,9 @@ def test_every_form_is_the_same_vector(cells: list[Any]) -> None:
     there = np.flatnonzero(column.state_B == State.PRESENT)
     assert len(there) >= 11
     np.testing.assert_allclose(column.dense["vector"][column.row_BK[there, 0]], X[there], rtol=1e-6)
-    assert not [n for n, m in MODALITIES.items() if n != "vector" and n != "text" and m.recognise(read_table({"x": cells}).column("x"), NOWHERE)]
+    assert not [
+        n for n, m in MODALITIES.items() if n != "vector" and n != "text" and m.recognise(read_table({"x": cells}).column("x"), NOWHERE)
+    ]
 
 
 @pytest.mark.parametrize("cells", [
@@ -92,7 +94,9 @@ def test_corruptions_of_a_column_at_most_change_values() -> None:
 def frame(rows: int = 60) -> pd.DataFrame:
     """`a_0 … a_3` tell the label, `b_0, b_1` nothing."""
     label = np.arange(rows) % 2
-    made = {f"a_{i}": RANDOM.normal(size=rows) + 3 * label * (i == 1) for i in range(4)} | {f"b_{i}": RANDOM.normal(size=rows) for i in range(2)}
+    made = {f"a_{i}": RANDOM.normal(size=rows) + 3 * label * (i == 1) for i in range(4)} | {
+        f"b_{i}": RANDOM.normal(size=rows) for i in range(2)
+    }
     return pd.DataFrame(made).assign(label=np.where(label, "yes", "no"))
 
 
@@ -112,7 +116,7 @@ def test_columns_become_one_vector_by_name(tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.predict_proba(turned), want)
     gap = again.predict_proba(rows.assign(a_2=None))
     np.testing.assert_array_equal(again.predict_proba(rows.drop(columns="a_2")), gap)
-    assert 0.01 < np.abs(gap - want).max(), "a column that is gone is a gap in each vector"
+    assert np.abs(gap - want).max() > 0.01, "a column that is gone is a gap in each vector"
     assert (again.predict(rows) == rows["label"]).mean() > 0.9
     listed = rows.assign(fou=rows[["a_0", "a_1", "a_2", "a_3"]].to_numpy().tolist()).drop(columns=["a_0", "a_1", "a_2", "a_3"])
     np.testing.assert_allclose(again.predict_proba(listed), want, rtol=1e-6)
@@ -126,4 +130,3 @@ def test_what_is_there_already_is_left_alone() -> None:
     table = read_table({"fou": X.tolist(), "a_0": [1.0] * 12})
     assert regrouped(table, {"fou": Reading("fou", "vector", {"width": 5, "columns": ["a_0"]})}) is table
     assert pa.types.is_list(table.data["fou"].type)
-

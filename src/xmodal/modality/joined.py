@@ -92,8 +92,7 @@ def by_id(
     if lacking or unused:
         notes.append(f"{lacking} of {len(found)} rows have no row in {other.source}, of whose rows {unused} are not used")
     if columns is None:
-        columns = [n for n in names if n not in ids and (pa.types.is_integer(t := other.data[n].type) or pa.types.is_floating(t)
-                                                         or ((pa.types.is_string(t) or pa.types.is_large_string(t)) and written(other.data[n]) is not None))]  # fmt: skip
+        columns = [n for n in names if n not in ids and numeric(other.data[n])]
         if not columns:
             raise TableError("columns of numbers", f"none in {other.source}", "join tables of numbers")
         left = [n for n in names if n not in (*columns, *ids)]
@@ -108,6 +107,13 @@ def keys(table: Table, ids: Sequence[str]) -> list[tuple[str, ...] | None]:
     """The id of each row: text as it is, other cells as text; None where a part of it is empty."""
     parts = ([c if isinstance(c, str) else text_of(c) for c in table.data[name].to_pylist()] for name in ids)
     return [tuple(map(str, key)) if all(key) else None for key in zip(*parts, strict=True)]
+
+
+def numeric(column: pa.ChunkedArray) -> bool:
+    """Whether all of it is numbers or gaps."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return written(column) is not None
+    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
 
 
 def worded(key: Sequence[str]) -> str:
