@@ -1,4 +1,4 @@
-"""What damaged pictures and drawings do: 1,000 seeded mutations of real files of each format. Only MediaError, nothing over the caps."""
+"""What damaged pictures, drawings and arrays do: 1,000 seeded mutations of files of each format. Only MediaError, nothing over the caps."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def mutated(content: bytes, seed: int) -> bytes:
     return bytes(harmed)
 
 
+def array_file(x_TD: np.ndarray) -> bytes:
+    np.save(file := io.BytesIO(), x_TD)
+    return file.getvalue()
+
+
 def run() -> list[Row]:
     folder = data("grocery_store").parent
     pictures = [Image.open(path).convert("RGB").resize((320, 240)) for path in sorted((folder / "images" / "train").glob("*.jpg"))[:FILES]]
@@ -56,9 +61,10 @@ def run() -> list[Row]:
         "strokes as text": texts,
         "strokes as JSON": [json.dumps([s.tolist() for s in Drawing(t, 10**6, "").strokes]).encode() for t in texts],
     }
+    files["arrays"] = [array_file(np.random.default_rng(i).normal(size=(20 + i, 3))) for i in range(FILES)]
     wrong, slowest, seen = Counter[str](), 0.0, Counter[str]()
     for kind, held in files.items():
-        modality = MODALITIES["image" if kind in FORMATS else "strokes"]
+        modality = MODALITIES["image" if kind in FORMATS else "sequence" if kind == "arrays" else "strokes"]
         for seed in range(COUNT):
             start = time.perf_counter()
             try:

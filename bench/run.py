@@ -33,6 +33,7 @@ BENCHES = (
     "kills",
     "report",
     "extract",
+    "vectors",
 )
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow")
 

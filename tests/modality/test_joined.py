@@ -77,10 +77,12 @@ def test_the_ids_must_be_named_and_there() -> None:
 
 
 def test_columns_of_words_are_left_out_and_said() -> None:
-    table = join(view(word=[*"abcdef"], code=["01", "02", "03", "04", "05", "06"], price=["1,5", "2,5", "", "1,0", "0,2", "9,9"]))
+    table = join(view(word=[*"abcdef"], code=["01", "02", "03", "04", "05", "06"], price=["1.5", "2.5", "", "1.0", "0.2", "9.9"]))
     assert table.made["v"] == ("v0", "v1", "v2", "price")
     assert table.notes == ("joined 'v': columns of no numbers are left out: 'word', 'code'",)
     assert table.data["v"].to_pylist()[2][3] == ""
+    with pytest.raises(TableError, match="decimal commas and points in the frame"):
+        join(view(price=["1,5", "2,5", "", "1,0", "0,2", "9,9"]))
     with pytest.raises(TableError, match="columns of numbers"):
         join(pd.DataFrame({"id": IDS, "w": [*"abcdef"]}))
 

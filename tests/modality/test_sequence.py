@@ -55,7 +55,8 @@ def test_every_form_is_the_same_sequence(tmp_path: Path) -> None:
     media = Media((tmp_path,))
     columns: list[Any] = [
         [f"{i}.npy" for i in range(8)], [npy(x) for x in SERIES], SERIES, [x.tolist() for x in SERIES],
-        [json.dumps(x.tolist()) for x in SERIES], [npy(np.asfortranarray(x)) for x in SERIES], [npy(x.astype(">f8"), (2, 0)) for x in SERIES],
+        [json.dumps(x.tolist()) for x in SERIES],
+        [npy(np.asfortranarray(x)) for x in SERIES], [npy(x.astype(">f8"), (2, 0)) for x in SERIES],
         [{"bytes": npy(x), "path": None} for x in SERIES],
         pd.DataFrame({"x": [x.tolist() for x in SERIES]})["x"], [list(x) for x in SERIES],
     ]  # fmt: skip

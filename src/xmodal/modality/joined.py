@@ -100,6 +100,8 @@ def by_id(
     elif gone := [n for n in columns if n not in names]:
         notes.append(f"{len(gone)} columns are not in {other.source}, {gone[0]!r} for one: their numbers count as missing")
     lists = side_by_side([other.data[n] if n in names else None for n in columns], len(theirs))
+    if new and pa.types.is_string(lists.type.value_type) and written(pa.chunked_array([lists.flatten()])) is None:
+        raise TableError("numbers written in one way", f"decimal commas and points in {other.source}", "write them alike")
     return lists.take(pa.array(found, pa.int64())), tuple(columns), notes
 
 
@@ -113,7 +115,7 @@ def numeric(column: pa.ChunkedArray) -> bool:
     """Whether all of it is numbers or gaps."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return written(column) is not None
-    return pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
 
 
 def worded(key: Sequence[str]) -> str:

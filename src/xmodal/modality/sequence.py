@@ -55,7 +55,7 @@ class Series:
 
     def load(self) -> np.ndarray:
         """Float32 [T, D]; NaN: a gap. Raises MediaError for infinities and for nothing but gaps."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             x_TD = self.array.astype(np.float32)
         if np.isinf(x_TD).any() or np.isnan(x_TD).all():
             raise MediaError("infinite values" if np.isinf(x_TD).any() else "nothing but NaN", self.name, "correct the values")
