@@ -35,6 +35,7 @@ BENCHES = (
     "kills",
     "report",
     "extract",
+    "vectors",
 )
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "tokenizers", "pillow", "soundfile", "soxr", "av")
 

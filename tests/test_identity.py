@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ from PIL import Image
 
 from xmodal import Learner
 from xmodal.errors import ConfigError
+from xmodal.features import Store, build
+from xmodal.features.build import vectors
 from xmodal.features.column import FeatureColumn
+from xmodal.features.extractors import CLASSIC
 from xmodal.identity import keys, looked_up, name_of, settled
+from xmodal.job import Input
+from xmodal.media import Media
+from xmodal.table import Reading, read_table
 
 FAST = {"epochs": 2, "minimum": 1, "folds": 2}
 
@@ -111,3 +118,22 @@ def test_an_id_is_one_in_every_way_of_writing(same: tuple[Any, ...]) -> None:
     assert len({name_of(cell) for cell in same}) == 1
     others = {"7", "0.1", "1", 8, "b", 12345678901234569} - {*same, 7 if "7" in same else 0, *(["0.1"] if 0.1 in same else [])}
     assert name_of(same[0]) not in {name_of(cell) for cell in others}
+
+
+def test_vectors_and_series_are_known_again(tmp_path):
+    """By their numbers, whatever they stand in; a cell of another width takes no other's name."""
+    x_UD = np.random.default_rng(0).normal(size=(4, 2)).round(3).astype(np.float32)
+    state_B = np.array([0, 1, 0, 0, 0], np.int8)
+    found = keys([], {"main.x": vectors(x_UD.ravel(), state_B, 2)}, np.zeros(5))
+    assert len({*found[0].tolist()}) == 5
+    order = [4, 1, 3, 0, 2]
+    turned = vectors(x_UD[[3, 2, 0, 1]].ravel(), state_B[order], 2)
+    np.testing.assert_array_equal(keys([], {"main.x": turned}, np.zeros(5)), found[:, order])
+    lists = [[[1.0, 2.0]], [[1.0]], [[3.0, 4.0], [5.0, 6.0]], None]
+    inputs, reading = {"main.x": Input("main.x", "sequence", ("x",))}, {"x": Reading("x", "sequence", {"width": 2})}
+    readers = {"main.x": (CLASSIC["sequence"],)}
+    ways = [build(read_table({"x": cells}), reading, inputs, readers, Media(()), Store(tmp_path))[0]
+            for cells in (lists, [json.dumps(one) if one else "" for one in lists])]  # fmt: skip
+    first, second = (keys([], columns, np.zeros(4)) for columns in ways)
+    np.testing.assert_array_equal(first, second)
+    assert len({*first[0].tolist()}) == 3, "the unreadable and the missing one say the same: nothing"

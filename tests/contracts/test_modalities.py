@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +26,12 @@ def sound(pitch: float, kind: str = "WAV", count: int = 4000) -> bytes:
     return file.getvalue()
 
 
-def array(x: np.ndarray) -> bytes:
-    """As a .npy file."""
-    np.save(file := io.BytesIO(), x, allow_pickle=True)
+def npy(array: Any) -> bytes:
+    np.save(file := io.BytesIO(), np.asarray(array), allow_pickle=True)
     return file.getvalue()
 
 
-CELLS = {
+CELLS: dict[str, tuple[list[Any], list[Any]]] = {
     "number": (["1", "2.5", "-1e3"], ["", "x", "inf", None, "-", b"x"]),
     "date": (["2024-01-02", "2024-01-02T03:04:05Z"], ["", "2024-13-01", "01.02.2024", "nan", None, "20240102"]),
     "category": (["red", "blue", "red", "NA"], ["", " ", None, float("nan")]),
@@ -40,14 +41,45 @@ CELLS = {
         [b"", b"START\nBREAK\n", b"START\n1,2\n3", b"[[[1,2],[3]]]", "text", [], b"[[[0,1],[NaN,2]]]"],
     ),
     "image": ([png(i) for i in range(5)] + [png(1, "JPEG")], [b"", png(3)[:-30], b"GIF89a", png(1, "JPEG")[:300], b"text", png(1, "TGA")]),
-    "vector": ([[0.5, 2.0], [3.0, 4.25], [1.0, -1.0]], [[1.0], [1.0, 2.0, 3.0], [float("inf"), 1.0], "x", None, []]),
-    "sequence": (
-        [array(np.arange(6.0).reshape(3, 2) + i) for i in range(4)],
-        [b"", array(np.arange(6.0).reshape(3, 2))[:-5], array(np.array([[None, {}]])), array(np.full((2, 2), np.inf)), b"\x93NUMPY"],
-    ),
     "audio": (
         [sound(i / 9) for i in range(1, 5)] + [sound(0.1, "MP3")],
         [b"", sound(0.1)[:30], b"OggS", sound(0.1, "FLAC")[:60], sound(0.1, count=0)],
+    ),
+    "vector": (
+        [[1.0, 2.5, -3e3], [0.1, None, 0.0], [1.0, 2.0, 3.0]],
+        [
+            None,
+            [],
+            [None, None, None],
+            [1, 2],
+            [1, "x", 3],
+            [1, float("inf"), 2],
+            [1e300, 0, 0],
+            [[1], [2], [3]],
+            "x",
+            "[1, 2",
+            "",
+            7,
+            {"a": 1},
+        ],
+    ),
+    "sequence": (
+        [npy(np.arange(2.0 * n).reshape(n, 2)) for n in range(1, 5)] + [npy([[0.5, np.nan], [1, 2]]), npy(np.eye(2, dtype=np.uint8))],
+        [
+            b"",
+            npy(np.eye(9))[:-8],
+            npy(np.eye(9))[:40],
+            npy([[1, np.inf]]),
+            npy([[np.nan] * 2]),
+            npy(np.zeros((0, 2))),
+            npy(np.zeros((2, 2, 2))),
+            npy(1.0),
+            npy([["a", "b"]]),
+            npy(np.array([{"a": 1}], object)),
+            npy(np.ones((2, 2), complex)),
+            b"text",
+            json.dumps([[1, 2]]).encode(),
+        ],
     ),
     "video": ([clip(shades(3), kind) for kind in ("mp4", "matroska", "avi")], [b"", clip(shades(3))[:-300], png(1), b"#EXTM3U\nclip.mp4"]),
 }

@@ -42,6 +42,9 @@ def drawn() -> pd.DataFrame:
     rows["thousand"] = [f"{i + 1},{i + 101}" for i in range(ROWS)]  # 1,101: one or a thousand
     rows["day"] = [f"{1 + i % 12:02d}/{1 + i % 11:02d}/{1900 + i}" for i in range(ROWS)]
     rows.loc[2, "level"] = 99999
+    rows["point"] = [f"[{a:.5f}, {label[i] + b:.5f}, null]" for i, (a, b) in enumerate(random.normal(3000, 400, (ROWS, 2)))]
+    rows["motion"] = [f"[[{a:.4f}, {b:.4f}], [{b + 1:.4f}, {a - 1:.4f}]]" for a, b in random.normal(600, 99, (ROWS, 2))]
+    rows.loc[[6, 7], "point"], rows.loc[8, "motion"] = ["[3456.789, 1, 6543.21]", "[4567.891, 1e99, 2]"], "[[789.4561, 2.0], [567.8912]]"
     rows["few"] = [7654.321, 8765.4321] + [None] * (ROWS - 2)
     return rows
 
@@ -49,6 +52,7 @@ def drawn() -> pd.DataFrame:
 def numbers(rows: pd.DataFrame) -> set[float]:
     """Every number of the table, of a date its seconds."""
     found = {float(v) for name in ("size", "level", "heavy", "value", "few") for v in rows[name].dropna()}
+    found |= {float(n) for name in ("point", "motion") for v in rows[name] for n in re.findall(r"[0-9]{3,}[.][0-9]+", v)}
     days = (pd.to_datetime(rows[name]) for name in ("born", "seen"))
     return found | {float(t.replace(tzinfo=datetime.UTC).timestamp()) for column in days for t in column}
 
@@ -82,7 +86,16 @@ def test_no_cell_that_occurs_once_is_in_what_a_fit_leaves(tmp_path, monkeypatch,
     rows, run = drawn(), CliRunner()
     rows.to_csv("rows.csv", index=False)
     words = ["fit", "rows.csv", "--target", target, "--id", "key", "--group", "team", "--weight", "heavy", "--time", "seen"]
-    words += ["--ignore", "value" if target == "label" else "label", "--encoder", "note=bilstm", "--set", "training.epochs=2"]
+    words += [
+        "--ignore",
+        "value" if target == "label" else "label",
+        "--encoder",
+        "note=bilstm",
+        "--encoder",
+        "motion=recurrent",
+        "--set",
+        "training.epochs=2",
+    ]
     words += ["--modality", "note=text", "--set", "training.minimum=1", "--set", "training.folds=2"]
     spoken = dict[bool, set[str]]()
     for kept in (True, False) if target == "label" else (False,):

@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tests.doubles import columns, pointed, text
 
+from xmodal.encoders.descriptor import Descriptor
 from xmodal.encoders.words import words
 from xmodal.experts.descriptors import DESCRIPTORS, MediaDescriptor, PlainDescriptor, TextDescriptor, product
 from xmodal.features.column import FeatureColumn, Fitted
@@ -102,3 +103,31 @@ def test_product_of_one_sparse_row() -> None:
     x = csr_matrix(np.array([[0, 2.0, 0, 3.0]], np.float32))
     weight = np.arange(8).reshape(4, 2).astype(np.float16)
     np.testing.assert_array_equal(product(x, weight), x.toarray() @ weight)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1e9, 1e30])
+def test_vectors_in_any_unit_say_the_same(unit: float) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(80, 5)) * [1, 2, 3, 4, 5] + 1
+    x[:, 4] = 7  # never varies
+    for kind, name in ((MediaDescriptor, "linear"), (Descriptor, "pca")):
+        want, got = (
+            kind.transform(kind.fit(one, {}, 0), one).dense[name]
+            for one in (
+                pointed({"vector": (x * u).astype(np.float32)}, {}, np.arange(80)) for u in (1.0, np.array([unit, 1, unit, 1, unit]))
+            )
+        )
+        np.testing.assert_allclose(np.abs(got), np.abs(want), atol=2e-3)
+        far = pointed({"vector": np.array([[3e38, -3e38, 3e38, 3e38, 3e38], [np.nan] * 5], np.float32)}, {}, np.arange(2))
+        fitted = kind.fit(pointed({"vector": (x * 1e-3).astype(np.float32)}, {}, np.arange(80)), {}, 0)
+        assert np.isfinite(kind.transform(fitted, far).dense[name].astype(np.float32)).all()
+        assert not kind.transform(fitted, far).dense[name][1].any(), "gaps are the mean"
+
+
+def test_a_number_that_one_vector_holds_is_not_kept() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    x[:, 2], x[4, 2] = np.nan, 7654.321
+    for kind in (MediaDescriptor, Descriptor):
+        for rows in (x, x[4:5]):
+            fitted = kind.fit(pointed({"vector": rows}, {}, np.arange(len(rows))), {}, 0)
+            assert not any(np.isin(a.astype(np.float32), x).any() for a in fitted.arrays.values() if a.any())

@@ -22,7 +22,9 @@ from xmodal.tokens import Tokens
 
 EVERY = dict.fromkeys(name for extractor in CLASSIC.values() for name in extractor.empty if name not in ("unread", *ABOUT))
 BLOCKS = ("vector", *EVERY)  # each gets the same total variance
+OWN_UNITS = {"vector", "summary"}  # may be of any size
 COMPONENTS = 64
+MOST = 1e6  # of what is standardised: sums of more could overflow
 WORDS = 10_000
 
 
@@ -50,7 +52,7 @@ class Descriptor(Encoder):
             index, weight, ends = tfidf(counts, [(vocabulary(fitted.files["words"]), fitted.wide("idf"))])
             return replace(column, dense={}, ragged={"word.index": (index, ends), "word.weight": (weight, ends)})
         mean, components = fitted.arrays["mean"], fitted.arrays["components"]
-        pca = (np.nan_to_num(stacked(column) - mean) @ components).astype(np.float32)
+        pca = (np.nan_to_num(stacked(column) - mean) @ components.astype(np.float64)).clip(-MOST, MOST).astype(np.float32)
         return replace(column, dense={"pca": pca}, ragged={})
 
     def __init__(self, fitted: Fitted, width: int) -> None:
@@ -83,8 +85,9 @@ def blocks(column: FeatureColumn) -> list[str]:
 
 def fit_pca(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`affine` of the classic features, each block of which has the same total variance."""
-    widths = [train.dense[name].shape[1] for name in blocks(train)]
-    return affine(stacked(train), np.concatenate([np.full(w, w**-0.5) for w in widths]), most, seed)
+    width = {name: train.dense[name].shape[1] for name in blocks(train)}
+    own_F = np.concatenate([np.full(w, name in OWN_UNITS) for name, w in width.items()])
+    return affine(stacked(train), np.concatenate([np.full(w, w**-0.5) for w in width.values()]), most, seed, own_F)
 
 
 def fit_frozen(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,16 +97,19 @@ def fit_frozen(train: FeatureColumn, most: int, seed: int) -> tuple[np.ndarray, 
     return affine(x_UF, np.sqrt(x_UF.std(0)) if len(x_UF) else np.ones(x_UF.shape[1]), most, seed)
 
 
-def affine(x_UF: np.ndarray, share_F: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def affine(
+    x_UF: np.ndarray, share_F: np.ndarray, most: int, seed: int, own_F: np.ndarray | bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardise, weigh by `share_F`, PCA: as one affine map, mean [F] and components [F, C]; and their variance [C]. A feature that
-    never varies counts for nothing; the mean stands for a gap."""
+    never varies counts for nothing, nor is its value kept; the mean stands for a gap. `own_F`: features that may be of any size."""
     if len(x_UF) < 2:
-        return (np.nan_to_num(x_UF[0]) if len(x_UF) else np.zeros(x_UF.shape[1])), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
-    mean, gaps_UF = x_UF.mean(0), np.isnan(x_UF)
+        return np.zeros(x_UF.shape[1]), np.zeros((x_UF.shape[1], 1)), np.zeros(1)
+    mean, gaps_UF = x_UF.mean(0, np.float64).astype(x_UF.dtype), np.isnan(x_UF)
     if gaps_UF.any():
-        mean = np.where(gaps_UF, 0, x_UF).sum(0) / (~gaps_UF).sum(0).clip(1)
+        mean = np.where(gaps_UF, 0, x_UF).sum(0, np.float64) / (~gaps_UF).sum(0).clip(1)
         x_UF = np.where(gaps_UF, mean, x_UF)
-    deviation = x_UF.std(0)
-    scale = np.where(deviation > 1e-6 * (1 + np.abs(mean)), share_F / np.maximum(deviation, 1e-6), 0.0)  # less is rounding
+    deviation = x_UF.std(0, np.float64)
+    least = 1e-6 * np.where(own_F, np.abs(mean), 1 + np.abs(mean))  # less is rounding
+    scale = np.where(deviation > least, share_F / np.maximum(deviation, 1e-40), 0.0)
     pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
-    return mean, pca.components_.T * scale[:, None], pca.explained_variance_
+    return np.where(scale > 0, mean, 0), pca.components_.T * scale[:, None], pca.explained_variance_

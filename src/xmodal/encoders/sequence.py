@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from xmodal.attention import Block
 from xmodal.batch import uniform
 from xmodal.encoders.base import Encoder, number, present
+from xmodal.encoders.descriptor import MOST
 from xmodal.features.column import FeatureColumn, Fitted
 from xmodal.features.extractors import EXTRACTORS, Extractor
 from xmodal.job import Json
@@ -93,13 +94,14 @@ class Recurrent(Encoder):
         deviation_D = np.sqrt((np.where(none_TD, 0, x_TD - mean_D) ** 2).sum(0) / count_D)
         patch = int(-(-np.diff(ends).max(initial=1) // PLACES))
         scale_D = np.where(deviation_D > 1e-6 * np.abs(mean_D), 1 / np.maximum(deviation_D, 1e-30), 0.0)
-        return Fitted({"patch": patch}, {"mean": mean_D, "scale": scale_D})
+        return Fitted({"patch": patch}, {"mean": np.where(scale_D > 0, mean_D, 0), "scale": scale_D})  # a value told once is none to keep
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Standardised `steps`; a gap is the mean."""
         (steps, ends), length_U = column.ragged["steps"], np.asarray(column.dense["length"])
-        x_TD = np.nan_to_num((np.asarray(steps, np.float64) - fitted.arrays["mean"]) * fitted.arrays["scale"]).astype(np.float32)
+        x_TD = np.nan_to_num((np.asarray(steps, np.float64) - fitted.arrays["mean"]) * fitted.arrays["scale"])
+        x_TD = x_TD.clip(-MOST, MOST).astype(np.float32)
         unread_U2 = np.stack([length_U, length_U - np.diff(ends)], 1)
         return replace(column, dense={"unread": unread_U2}, ragged={"steps": (x_TD, ends)})
 

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from xmodal.encoders.descriptor import fit_frozen, fit_pca, stacked
+from xmodal.encoders.descriptor import MOST, fit_frozen, fit_pca, stacked
 from xmodal.encoders.plain import BINS, cycles, frequent, place, quantiles
 from xmodal.encoders.words import decode, fit_idf, tfidf, words
 from xmodal.experts.base import Preparer, Settings
@@ -102,15 +102,17 @@ class MediaDescriptor(Descriptor):
 
     @classmethod
     def fit(cls, train: FeatureColumn, settings: Settings, seed: int) -> Fitted:
-        """Mean, deviation and components as one affine map."""
+        """Mean, deviation and components as one affine map, whose `scale` has the size that half precision can't."""
         mean, components, variance = fit_pca(train, COMPONENTS, seed)
-        components = components / max(float(np.sqrt(variance.sum())), 1e-6)
-        return Fitted({}, {"mean": mean.astype(np.float32), "components": components.astype(np.float16)})
+        scale = np.abs(components).max(1) / max(float(np.sqrt(variance.sum())), 1e-6)
+        components = (components / np.abs(components).max(1, keepdims=True).clip(1e-300)).astype(np.float16)
+        return Fitted({}, {"mean": mean.astype(np.float32), "scale": scale, "components": components})
 
     @staticmethod
     def transform(fitted: Fitted, column: FeatureColumn) -> FeatureColumn:
         """Dense `linear` and `dims`."""
-        x_UF = np.nan_to_num(stacked(column) - fitted.arrays["mean"]) @ fitted.wide("components")
+        x_UF = (np.nan_to_num(stacked(column) - fitted.arrays["mean"]) * fitted.arrays["scale"]) @ fitted.wide("components")
+        x_UF = x_UF.clip(-MOST, MOST)
         return replace(column, dense={"linear": x_UF, "dims": x_UF[:, :DIMS]}, ragged={})
 
 

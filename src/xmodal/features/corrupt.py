@@ -88,6 +88,7 @@ def corrupted(column: FeatureColumn, corruption: Corruption) -> FeatureColumn:
     dense = dict(column.dense)
     if "number" in dense:
         dense["number"] = np.stack([corruption(x_U, str(p)) for p, x_U in enumerate(np.asarray(dense["number"], float).T)], 1)
-    if "vector" in dense and column.cells:
-        dense["vector"] = np.stack([corruption(x_D, x_D.tobytes().hex()) for x_D in np.asarray(dense["vector"])])
+    if "vector" in dense:
+        x_UD = np.asarray(dense["vector"])
+        dense["vector"] = np.array([corruption(x_D, x_D.tobytes().hex()) for x_D in x_UD], np.float32).reshape(x_UD.shape)
     return replace(column, dense=dense)

@@ -92,7 +92,7 @@ def by_id(
     if lacking or unused:
         notes.append(f"{lacking} of {len(found)} rows have no row in {other.source}, of whose rows {unused} are not used")
     if columns is None:
-        columns = [n for n in names if n not in ids and told(other.data[n])]
+        columns = [n for n in names if n not in ids and numeric(other.data[n])]
         if not columns:
             raise TableError("columns of numbers", f"none in {other.source}", "join tables of numbers")
         left = [n for n in names if n not in (*columns, *ids)]
@@ -100,6 +100,8 @@ def by_id(
     elif gone := [n for n in columns if n not in names]:
         notes.append(f"{len(gone)} columns are not in {other.source}, {gone[0]!r} for one: their numbers count as missing")
     lists = side_by_side([other.data[n] if n in names else None for n in columns], len(theirs))
+    if new and pa.types.is_string(lists.type.value_type) and written(pa.chunked_array([lists.flatten()])) is None:
+        raise TableError("numbers written in one way", f"decimal commas and points in {other.source}", "write them alike")
     return lists.take(pa.array(found, pa.int64())), tuple(columns), notes
 
 
@@ -109,11 +111,11 @@ def keys(table: Table, ids: Sequence[str]) -> list[tuple[str, ...] | None]:
     return [tuple(map(str, key)) if all(key) else None for key in zip(*parts, strict=True)]
 
 
-def told(column: pa.ChunkedArray) -> bool:
-    """Whether a column is one of numbers."""
-    kind = column.type
-    words = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or (words and written(column) is not None)
+def numeric(column: pa.ChunkedArray) -> bool:
+    """Whether all of it is numbers or gaps."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return written(column) is not None
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
 
 
 def worded(key: Sequence[str]) -> str:

@@ -24,6 +24,14 @@ from xmodal.table.reading import listed
 WIDTH, HEIGHT, LINES = 192, 96, 8  # of a drawing, and how many columns it shows
 
 
+def loss(x_TD: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
+    """A tenth of the steps a step of severity becomes gaps, in at most three stretches. More severe, the same and their neighbours."""
+    far_T = np.abs(np.arange(len(x_TD))[:, None] - random.integers(len(x_TD), size=3)).min(1)
+    made = x_TD.copy()
+    made[np.argsort(far_T, kind="stable")[: len(x_TD) * severity // 10]] = np.nan
+    return made
+
+
 class Series:
     """One opened sequence. Raises MediaError for other arrays and for none."""
 
@@ -47,7 +55,7 @@ class Series:
 
     def load(self) -> np.ndarray:
         """Float32 [T, D]; NaN: a gap. Raises MediaError for infinities and for nothing but gaps."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             x_TD = self.array.astype(np.float32)
         if np.isinf(x_TD).any() or np.isnan(x_TD).all():
             raise MediaError("infinite values" if np.isinf(x_TD).any() else "nothing but NaN", self.name, "correct the values")
@@ -60,7 +68,7 @@ class Sequence(Files):
     kind: ClassVar[str] = "sequence"
     noun: ClassVar[str] = "sequences"
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
-    corruptions: ClassVar[Mapping[str, Corruption]] = CORRUPTIONS
+    corruptions: ClassVar[Mapping[str, Corruption]] = {**CORRUPTIONS, "loss": loss}
 
     def open(self, cell: Cell, media: Media) -> Series:
         """Raises MediaError for what is no array of steps by values."""

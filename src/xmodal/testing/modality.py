@@ -25,8 +25,9 @@ def check_modality(modality: Modality, good: Sequence[Cell], bad: Sequence[Cell]
     assert Reading(**vars(reading)) == reading
     values, state_B = reading.parse(column)
     for cell, value, state in zip(good, values.to_pylist(), state_B, strict=True):
-        alone, there = reading.cell(cell)
-        assert np.array_equal(value, alone) and state == there == State.PRESENT, f"{cell!r} alone reads otherwise"
+        alone, own = reading.cell(cell)
+        same = np.array_equal(value, alone, equal_nan=True) if isinstance(alone, np.ndarray) else value == alone
+        assert same and own == state == State.PRESENT, f"{cell!r} alone reads otherwise"
     if modality.family != "media":
         assert all(reading.cell(cell)[1] in (State.MISSING, State.BROKEN) for cell in bad), f"one of {bad!r} is PRESENT"
         return
