@@ -148,7 +148,8 @@ def stamped(frames: Iterator[Any], time_F: np.ndarray | None = None) -> Iterator
 def upright(frame: Any, size: int | None, shape: tuple[int, ...] | None) -> np.ndarray:
     """uint8 [H, W, 3], turned as its file says, transparent parts white; `shape` of the frames before, as a track may change it."""
     clear = any(part.is_alpha for part in frame.format.components)
-    picture = rgb(Pillow.fromarray(frame.to_ndarray(format="rgba" if clear else "rgb24")))
+    plain = frame.reformat(format="rgba" if clear else "rgb24", threads=1)  # threads for a frame each cost five times as much
+    picture = rgb(Pillow.fromarray(plain.to_ndarray()))
     turns = round(frame.rotation / 90)
     height, width = (size, size) if size else shape[:2] if shape else (0, 0)
     if not height:
