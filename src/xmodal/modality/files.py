@@ -34,6 +34,7 @@ class Files(ABC):
     kind: ClassVar[str]  # its name in the registry
     noun: ClassVar[str]  # what its files are called, in the plural
     suffixes: ClassVar[tuple[str, ...]]  # of names that are meant to be such files
+    bounded: ClassVar[bool] = False  # whether the caps keep decoding short; else it is left to a process that can be killed
     corruptions: ClassVar[Mapping[str, Corruption]] = {}
 
     @abstractmethod

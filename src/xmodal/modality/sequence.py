@@ -66,6 +66,7 @@ class Sequence(Files):
     """Arrays of steps by values, each of its own length: .npy files, lists of lists, the same as JSON, arrays in memory."""
 
     kind: ClassVar[str] = "sequence"
+    bounded: ClassVar[bool] = True
     noun: ClassVar[str] = "sequences"
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     corruptions: ClassVar[Mapping[str, Corruption]] = {**CORRUPTIONS, "loss": loss}

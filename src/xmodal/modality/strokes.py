@@ -120,6 +120,7 @@ class Strokes(Files):
     """Cells are drawings: paths, bytes, JSON, and nested lists."""
 
     kind: ClassVar[str] = "strokes"
+    bounded: ClassVar[bool] = True
     noun: ClassVar[str] = "pen drawings"
     suffixes: ClassVar[tuple[str, ...]] = ()
 
