@@ -119,7 +119,7 @@ def build(
         elif key not in columns:
             items = together_read(item, inputs)
             extraction = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media, corruption)
-            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.reads[0]]))
+            split = partial(media_modality(item.modality).files, media=media, options=readings[item.reads[0]].options)
             columns |= media_columns(items, extraction, split, store or Store(), counts, progress, *parsed[0])
         if item.modality == "sequence":
             columns[key] = shaped(columns[key], width_of(readings[item.reads[0]]), counts, item.name)
@@ -227,11 +227,6 @@ def gaps_in(column: FeatureColumn) -> int:
 def width_of(reading: Reading) -> int:
     """How many numbers a vector has, or a step of a sequence."""
     return cast(int, reading.options.get("width", 1))
-
-
-def separator_of(reading: Reading) -> str | None:
-    """What stands between several files in a cell."""
-    return cast(str | None, reading.options.get("separator"))
 
 
 def together_read(item: Input, inputs: Inputs) -> list[Input]:
@@ -436,7 +431,7 @@ def build_row(
         if key in columns:
             continue
         items, split = together_read(item, inputs), media_modality(item.modality).files
-        files = attempt(split, value, media, separator_of(readings[item.reads[0]])) if state == State.PRESENT else []
+        files = attempt(split, value, media, readings[item.reads[0]].options) if state == State.PRESENT else []
         extraction = Extraction({i.modality: for_workers(extractors[i.key]) for i in items}, media)
         made = [files] if isinstance(files, MediaError) else [kept.ask(item.columns[0], extraction, file) for file in files]
         for i in items:
