@@ -34,7 +34,7 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from xmodal.errors import MediaError
+from xmodal.errors import MediaError, Unfound
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
@@ -142,7 +142,7 @@ class Media:
             return io.BytesIO(self.held[cell])
         if not isinstance(cell, (str, os.PathLike)):
             raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
-        path, how = self._find(os.fspath(cell))
+        path, how = self.find(os.fspath(cell))
         try:
             if not os.path.lexists(path) and (at := member_of(path)):
                 content, size = at[0].read(at[1], self.caps.bytes)
@@ -161,7 +161,7 @@ class Media:
 
     def literal(self, name: str) -> bool:
         """Whether there is a file of just this name."""
-        found = attempt(self._find, name)
+        found = attempt(self.find, name)
         return not isinstance(found, MediaError) and not found[1]
 
     def files(self, cell: Cell, separator: str | None = None) -> list[str | bytes]:
@@ -186,7 +186,7 @@ class Media:
             return []
         if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):  # most cells
             return [cell]
-        found = attempt(self._find, cell)
+        found = attempt(self.find, cell)
         if isinstance(found, MediaError):
             if cell.lstrip().startswith("["):
                 with contextlib.suppress(ValueError, RecursionError):
@@ -195,12 +195,12 @@ class Media:
         held = {} if os.path.isfile(found[0]) else children(found[0])
         names = sorted({f"{cell.rstrip('/')}/{name}" for alike in held.values() for name in alike if not name.startswith(".")})
         if len(names) <= self.caps.files:
-            names = [name for name in names if not children(self._find(name)[0])]
+            names = [name for name in names if not children(self.find(name)[0])]
         if held and not names:
             raise MediaError("an empty folder", shown(cell), "replace the folder")
         return [*names] if held else [cell]
 
-    def _find(self, name: str) -> tuple[str, list[str]]:
+    def find(self, name: str) -> tuple[str, list[str]]:
         """The real path, and how it was spelled if not as it stands: the literal name first, then Windows separators read as such, then
         the one file whose name differs only in case or has an extension more."""
         where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
@@ -219,7 +219,7 @@ class Media:
                 return alike[0], [*how, "another case or no extension"]
             if alike := alike or self._alike(os.path.splitext(path)[0]):
                 do = f"did you mean {' or '.join(repr(os.path.basename(a)) for a in alike[:3])}?"
-        raise MediaError(where, shown(name), do)
+        raise Unfound(where, shown(name), do, paths[0] if paths else name)
 
     def _alike(self, path: str) -> list[str]:
         """The paths inside the roots that differ from this one only in case, else only in that and in an extension more."""

@@ -11,6 +11,7 @@ import hashlib
 import platform
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -58,6 +59,7 @@ class Opened:
     inputs: Mapping[Key, Input]
     notes: list[str]
     broken: Broken = field(default_factory=Broken)
+    missing: Counter[str] = field(default_factory=Counter)  # cells of each column
 
     @property
     def told(self) -> list[str]:
@@ -249,7 +251,9 @@ def load(opened: Opened, extractors: Mapping[Key, Sequence[Extractor]], progress
             store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))))
         columns, counts = build(opened.table, opened.readings, opened.inputs, extractors, opened.media, store, progress)
     opened.notes.extend(counts.notes)
-    opened.broken.add(counts.broken)
+    opened.broken.add(counts)
+    for one in counts.inputs.values():
+        opened.missing.update({name: missing for name, (missing, _) in cast(Any, one)["columns"].items() if missing})
     return TableData(columns, {}), counts
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -22,7 +22,7 @@ from xmodal.features.corrupt import Corruption, corrupted
 from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Kept, Request, media_modality, pool
-from xmodal.job import Input, Json, Key, Progress, State
+from xmodal.job import Input, Json, Key, Progress, Rows, State
 from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
 
@@ -41,13 +41,15 @@ Columns = dict[Key, FeatureColumn]
 
 @dataclass
 class Counts:
-    """What a build did, in distinct files. `broken`: an error for each that could not be used, with column, row and file."""
+    """What a build did, in distinct files. `broken`: an error for each that could not be used, with column, row and file; `lost`: the rows
+    of each column in which something could not."""
 
     decoded: int = 0
     extracted: int = 0
     reused: int = 0
     inferred: int = 0  # cells that a frozen network was run on
     broken: list[MediaError] = field(default_factory=list)
+    lost: dict[str, Rows] = field(default_factory=dict)
     first: int = 0  # what rows are counted from
     notes: list[str] = field(default_factory=list)  # names read under another spelling; values beyond those of the fit
     inputs: dict[Key, Json] = field(default_factory=dict)  # seconds, bytes, and rows missing or unreadable a column
@@ -56,31 +58,33 @@ class Counts:
         """Rows count from 1."""
         self.broken.append(MediaError(e.reason, e.cell, e.do, column, self.first + row + 1))
 
+    def loses(self, column: str, rows: Rows) -> None:
+        """Rows count from 0."""
+        if len(rows):
+            self.lost[column] = np.union1d(self.lost.get(column, rows[:0]), rows + self.first)
+
 
 @dataclass
 class Broken:
-    """Cells that could not be used: how many a column, and the first few of them."""
+    """Cells that could not be used: the rows of each column, and the first few of them."""
 
-    count: Counter[str] = field(default_factory=Counter)
+    rows: dict[str, Rows] = field(default_factory=dict)
     first: list[MediaError] = field(default_factory=list)
 
-    def add(self, broken: Iterable[MediaError]) -> None:
-        """The next of them."""
-        for e in broken:
-            self.count[e.column] += 1
-            if self.count[e.column] <= SHOWN:
-                self.first.append(e)
-
-    def merge(self, later: Broken) -> None:
+    def add(self, later: Counts | Broken) -> None:
         """Those of the rows that follow."""
-        self.count.update(later.count)
-        self.first += later.first
+        for column, rows in (later.lost if isinstance(later, Counts) else later.rows).items():
+            self.rows[column] = np.concatenate([self.rows.get(column, rows[:0]), rows])
+        shown = Counter(e.column for e in self.first)
+        for e in later.broken if isinstance(later, Counts) else later.first:
+            shown[e.column] += 1
+            self.first += [e] if shown[e.column] <= SHOWN else []
 
     def notes(self) -> list[str]:
         """A message a column."""
         said = []
-        for column, count in self.count.items():
-            first = [e for e in self.first if e.column == column][:SHOWN]
+        for column, rows in self.rows.items():
+            count, first = len(rows), [e for e in self.first if e.column == column]
             cells = "; ".join(f"row {e.row}: {e.cell} ({e.reason})" for e in first)
             got = f"{count} unreadable in column {column!r}: {cells}{'; …' if count > len(first) else ''}"
             said.append(str(first[0] if count == 1 else UserError("readable cells", got, first[0].do)))
@@ -126,7 +130,8 @@ def build(
         if gaps := gaps_in(columns[key]):
             counts.notes.append(f"column {item.name!r}: {gaps} numbers are missing within its cells: the mean of training stands for them")
         for (name, column), (_, state_B) in zip(held.items(), parsed, strict=True):
-            for row in np.flatnonzero(state_B == State.BROKEN).tolist():
+            counts.loses(name, lost := np.flatnonzero(state_B == State.BROKEN))
+            for row in lost.tolist():
                 cell = column[row].as_py()
                 cell = f"{cell[:60]}…" if isinstance(cell, str) and len(cell) > 60 else cell
                 got = "a nested object" if isinstance(cell, dict) else repr(cell)
@@ -204,6 +209,7 @@ def shaped(column: FeatureColumn, width: int, counts: Counts, name: str) -> Feat
     own_U = np.asarray(column.dense["width"])
     row_BK = np.where((column.row_BK >= 0) & (np.append(own_U, -1)[column.row_BK] == width), column.row_BK, -1)
     lost_B = (column.row_BK >= 0).any(1) & (row_BK < 0).all(1)
+    counts.loses(name, np.flatnonzero((row_BK != column.row_BK).any(1)))
     for row, k in np.argwhere(row_BK != column.row_BK).tolist():
         counts.breaks(MediaError(f"{own_U[column.row_BK[row, k]]} values a step, where the fit had {width}", "the sequence"), name, row)
     column = replace(column, row_BK=row_BK, state_B=np.where(lost_B, State.BROKEN, column.state_B).astype(np.int8))
@@ -267,10 +273,9 @@ def media_columns(
     lacking = {m: tuple(e for e, has_U in zip(some, stored[m], strict=True) if not has_U.all()) for m, some in extraction.readers.items()}
     lacking = {m: some for m, some in lacking.items() if some}
     errors = extract(replace(extraction, readers=lacking), store, counts, partial(progress, f"features of {name}"), new)
-    at_CK = np.full((len(file_CK), max(map(len, file_CK), default=1) or 1), -1)
-    for c, files in enumerate(file_CK):
-        at_CK[c, : len(files)] = [at[file] for file in files]
+    at_CK = padded([[at[file] for file in files] for files in file_CK])
     empty_C = np.array([files == [] for files in held], bool)
+    gone_C = among(at_CK, unread) | np.array([isinstance(files, MediaError) for files in held], bool)
     columns = {}
     for number, item in enumerate(items):
         wrong = errors.get(item.modality, {})
@@ -279,18 +284,34 @@ def media_columns(
         for f, e in sorted(broken.items()):
             if f in wrong or not number:  # what cannot be read is said once
                 counts.breaks(e, item.name if f in wrong else name, row_F[f])
-        for reason, count in Counter(wrong[f].reason for f in absent).items():
-            counts.notes.append(f"column {item.name!r}: {count} of {len(at)} files missing: {reason}")
+        for reason in dict.fromkeys(wrong[f].reason for f in absent):
+            some_C = among(at_CK, [f for f in absent if wrong[f].reason == reason])
+            counts.notes.append(f"column {item.name!r}: nothing in {some_C[cell_R].sum()} of {len(rows)} cells: {reason}")
         kept_U = digest_U[~np.isin(first_U, list(wrong))]
         row_F1 = np.append(np.where(np.isin(digest_F, kept_U), np.searchsorted(kept_U, digest_F), -1), -1)  # the last: no file
         row_BK = np.full((len(state_B), at_CK.shape[1]), -1)
         row_BK[rows] = row_F1[at_CK][cell_R]
         mine_B = np.where((state_B == State.PRESENT) & (row_BK < 0).all(1), State.BROKEN, state_B).astype(np.int8)
-        absent_C, broken_C = (np.isin(at_CK, some).any(1) for some in (absent, list(broken)))
+        absent_C, broken_C, wrong_C = (among(at_CK, some) for some in (absent, broken, wrong.keys() & broken))
+        counts.loses(name, rows[gone_C[cell_R]])
+        counts.loses(item.name, rows[wrong_C[cell_R]])
         mine_B[rows[(empty_C | (absent_C & ~broken_C))[cell_R] & (mine_B[rows] == State.BROKEN)]] = State.MISSING
         columns[item.key] = stored_features(store, extraction.readers[item.modality], kept_U, row_BK, mine_B)
         counts.notes += cuts(item.name, columns[item.key].dense)
     return columns
+
+
+def among(at_CK: np.ndarray, some: Collection[int]) -> np.ndarray:
+    """Which cells hold one of these files, [C]."""
+    return np.asarray(np.isin(at_CK, list(some)).any(1))
+
+
+def padded(lists: Sequence[Sequence[int]]) -> np.ndarray:
+    """[C, longest], -1 behind the end of each; one column at the least."""
+    out = np.full((len(lists), max(map(len, lists), default=1) or 1), -1)
+    for c, one in enumerate(lists):
+        out[c, : len(one)] = one
+    return out
 
 
 def stored_features(
