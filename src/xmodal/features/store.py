@@ -26,7 +26,7 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.errors import ConfigError
-from xmodal.features.column import Spec, take_ragged, within
+from xmodal.features.column import Spec, place, take_ragged
 from xmodal.files import beside, hashes, naming, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
@@ -263,4 +263,4 @@ def put(out: np.ndarray, start_U: np.ndarray, pack: Pack, name: str, at_U: np.nd
         return
     values, offsets = pack.ragged[name]
     length_U = offsets[at_U + 1] - offsets[at_U]
-    out[within(start_U, length_U)] = values[within(offsets[at_U], length_U)]
+    place(out, start_U, values, offsets[at_U], length_U)
