@@ -42,6 +42,13 @@ def clip(
     return file.getvalue()
 
 
+def bomb(frames: int, side: int = 8900) -> bytes:
+    """A GIF of some kilobytes, each of whose frames changes one pixel of a canvas that is as large as a picture may be."""
+    size = side.to_bytes(2, "little") * 2
+    frame = b"\x21\xf9\x04\x04\x04\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0"
+    return b"GIF89a" + size + b"\x80\0\0\0\0\0\xff\xff\xff" + frames * frame + b"\x3b"
+
+
 def shades(count: int, side: int = 48) -> list[np.ndarray]:
     """Frames that tell their place: a grey of 8 times it, upper left a white square."""
     made = [np.full((side, side, 3), 8 * i, np.uint8) for i in range(count)]

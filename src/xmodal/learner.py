@@ -26,6 +26,7 @@ from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Broken, Counts, build_row
 from xmodal.features.column import Fitted
 from xmodal.features.corrupt import SEVERITIES, Corruption, known
+from xmodal.features.worker import Kept
 from xmodal.files import part_of, swappable, write_beside
 from xmodal.identity import settled
 from xmodal.job import Budget, Job, Json, Key, Progress, Rows, seconds_of
@@ -434,12 +435,12 @@ class Predictor:
     def __init__(self, learner: Learner, media_root: str | Path | None = None) -> None:
         self.model = learner.model
         self.media = prepare.media_of(learner.job, "") if media_root is None else Media((Path(media_root),))
-        self.extractors = extractors_of(self.model.answer.members)
+        self.extractors, self.kept = extractors_of(self.model.answer.members), Kept()
 
     def row(self, cells: Mapping[str, Cell]) -> dict[str, Prediction]:
         """The prediction of one row, by task; a column that isn't given is missing."""
         answer = self.model.answer
-        columns = build_row(cells, self.model.readings, answer.inputs, self.extractors, self.media)
+        columns = build_row(cells, self.model.readings, answer.inputs, self.extractors, self.media, self.kept)
         return {answer.task.name: answer.predict(TableData(columns, {}), np.zeros(1, np.int64))}
 
 

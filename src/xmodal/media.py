@@ -77,6 +77,7 @@ class Caps:
 
     bytes: int = 256 * 2**20
     pixels: int = 80_000_000
+    decoded: int = 20_000_000_000  # pixels of all the frames of a clip that have to be decoded: about half a minute
     points: int = 1_000_000
     files: int = 256
 

@@ -19,6 +19,7 @@ from xmodal.features.extractors.series import summary_size
 from xmodal.files import part_of
 from xmodal.job import Key, State
 from xmodal.media import Media
+from xmodal.modality.strokes import FORMS
 from xmodal.race import extractors_of
 from xmodal.table import Reading, Table
 from xmodal.tasks import Classify, Task
@@ -47,6 +48,7 @@ OPTIONS: dict[str, Callable[[Any], bool]] = {  # of a reading
     **dict.fromkeys(("gaps", "columns", "labels"), lambda v: isinstance(v, list) and texts(v)),
     **dict.fromkeys(("decimal", "thousands", "unit", "order"), lambda v: isinstance(v, str)),
     **dict.fromkeys(("separator", "mark"), lambda v: v is None or isinstance(v, str)),
+    "form": lambda v: isinstance(v, str) and v in FORMS,
     "spelled": lambda v: isinstance(v, dict) and texts(v),
     "range": a_range,
 }

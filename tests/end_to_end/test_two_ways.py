@@ -1,12 +1,13 @@
 """One column of files read in two ways: two inputs, one read of each file."""
 
 import json
+import time
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.clips import clip, moving
+from tests.clips import bomb, clip, moving
 from typer.testing import CliRunner
 
 from xmodal import Learner, cli
@@ -146,3 +147,20 @@ def test_clips_without_sound_among_clips_with_it(tmp_path):
     one = Predictor(learner, tmp_path).row(rows[0])["way"]
     assert one.state_RM.tolist() == [[State.MISSING, State.PRESENT]]
     assert one.score[0] == pytest.approx(prediction.score[0], abs=1e-6)
+
+
+def test_a_bomb_costs_its_cell_alone(table, model):
+    """By a table that is predicted, by a row, and by a small table to learn from."""
+    path, rows = table
+    learner, start = Learner.load(model), time.monotonic()
+    good = (path.parent / "0.gif").read_bytes()
+    cells = [{"clip": good, "size": 1}, {"clip": bomb(3000), "size": 1}]
+    prediction, notes = learner.predictions(cells)
+    assert prediction.state_RM.tolist() == [[0, 0, 0], [0, 2, 0]], "its first frame is a picture"
+    assert any("more than 20,000,000,000 pixels" in note for note in notes)
+    assert Predictor(learner).row(cells[1])["way"].state_RM.tolist() == [[0, 2, 0]]
+    (path.parent / "bomb.gif").write_bytes(bomb(3000))
+    few = rows[:20].assign(clip=[*rows["clip"][:19], "bomb.gif"])
+    ready = Learner(target="way", modality={"clip": "video"}, media_root=[str(path.parent)]).ready(few, lambda *_: None)
+    assert ready.data.columns["main.clip"].state_B.tolist() == [0] * 7 + [2] + [0] * 3 + [1] + [0] * 7 + [2]
+    assert time.monotonic() - start < 30

@@ -21,7 +21,7 @@ from xmodal.features.column import FeatureColumn
 from xmodal.features.corrupt import Corruption, corrupted
 from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.store import DIGEST, Store
-from xmodal.features.worker import Extraction, Features, Request, media_modality, pool
+from xmodal.features.worker import Extraction, Features, Kept, Request, media_modality, pool
 from xmodal.job import Input, Json, Key, Progress, State
 from xmodal.media import Cell, Media, attempt
 from xmodal.table import Reading, Table, distinct
@@ -119,7 +119,7 @@ def build(
         elif key not in columns:
             items = together_read(item, inputs)
             extraction = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media, corruption)
-            split = partial(media_modality(item.modality).files, media=media, separator=separator_of(readings[item.reads[0]]))
+            split = partial(media_modality(item.modality).files, media=media, options=readings[item.reads[0]].options)
             columns |= media_columns(items, extraction, split, store or Store(), counts, progress, *parsed[0])
         if item.modality == "sequence":
             columns[key] = shaped(columns[key], width_of(readings[item.reads[0]]), counts, item.name)
@@ -227,11 +227,6 @@ def gaps_in(column: FeatureColumn) -> int:
 def width_of(reading: Reading) -> int:
     """How many numbers a vector has, or a step of a sequence."""
     return cast(int, reading.options.get("width", 1))
-
-
-def separator_of(reading: Reading) -> str | None:
-    """What stands between several files in a cell."""
-    return cast(str | None, reading.options.get("separator"))
 
 
 def together_read(item: Input, inputs: Inputs) -> list[Input]:
@@ -350,7 +345,7 @@ def extract(
             counts.extracted += len(made[m]) * len(extractors)
             made[m].clear()
 
-    with few if len(new) <= FEW else pool(working) as answers:
+    with few if len(new) <= FEW and working.bounded else pool(working) as answers:
         for start in range(0, len(new), SHARD):
             shard = list(new)[start : start + SHARD]
             try:
@@ -380,6 +375,8 @@ def extract(
 
 def for_workers(extractors: Sequence[Extractor]) -> tuple[Extractor, ...]:
     """What workers run for these, each once."""
+    if not any(isinstance(e, Frozen) for e in extractors):  # most, and one row has no time to lose
+        return tuple(extractors)
     every = {e.spec.digest: e for one in extractors if (e := one.source if isinstance(one, Frozen) else one)}
     return tuple(every.values())
 
@@ -404,9 +401,12 @@ def together(e: Extractor, made: Sequence[Features]) -> tuple[dict[str, np.ndarr
     return dense, {n: (np.concatenate([e.empty[n], *(m[n] for m in made)]), offsets) for n, offsets in ends.items()}
 
 
-def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media) -> Columns:
-    """The same features for one row (U = 1): no Arrow, no store, no hashing of contents."""
-    columns: Columns = {}
+def build_row(
+    cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, extractors: Extractors, media: Media, kept: Kept | None = None
+) -> Columns:
+    """The same features for one row (U = 1): no Arrow, no store, no hashing of contents. `kept`: the processes that earlier rows started
+    for cells that may take long."""
+    columns, kept = Columns(), kept or Kept()
     for key, item in inputs.items():
         whole = [readings[read].among(cells) for read in item.reads]
         values, states = zip(*(readings[read].cell(cell) for read, cell in zip(item.reads, whole, strict=True)), strict=True)
@@ -431,11 +431,12 @@ def build_row(cells: Mapping[str, Cell], readings: Readings, inputs: Inputs, ext
         if key in columns:
             continue
         items, split = together_read(item, inputs), media_modality(item.modality).files
-        files = attempt(split, value, media, separator_of(readings[item.reads[0]])) if state == State.PRESENT else []
-        one = Extraction({i.modality: tuple(extractors[i.key]) for i in items}, media).one
-        made = [files] if isinstance(files, MediaError) else [attempt(one, file) for file in files]
+        files = attempt(split, value, media, readings[item.reads[0]].options) if state == State.PRESENT else []
+        extraction = Extraction({i.modality: for_workers(extractors[i.key]) for i in items}, media)
+        made = [files] if isinstance(files, MediaError) else [kept.ask(item.columns[0], extraction, file) for file in files]
         for i in items:
             mine = [m if isinstance(m, MediaError) else m[i.modality] for m in made]
+            run_networks(extractors[i.key], [m for m in mine if not isinstance(m, MediaError)], Counts())
             columns[i.key] = row_column(mine, extractors[i.key], state)
             if i.modality == "sequence":
                 columns[i.key] = shaped(columns[i.key], width_of(readings[i.reads[0]]), Counts(), i.name)

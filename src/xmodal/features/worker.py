@@ -13,7 +13,9 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -45,6 +47,11 @@ class Extraction:
     readers: Mapping[str, tuple[Extractor, ...]]
     media: Media
     corruption: Corruption | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether no cell can take long."""
+        return all(getattr(media_modality(name), "bounded", False) for name in self.readers)
 
     def one(self, cell: Cell, digest: str | None = None) -> Made:
         """The bytes are read once, and the extractors of a modality share one opened cell. `digest`: what the bytes must still be. Raises
@@ -103,15 +110,17 @@ class Worker:
     """A process that is started when it is asked, and again after it died."""
 
     def __init__(self, extraction: Extraction) -> None:
-        self.extraction = extraction
+        self.extraction, self.lock = extraction, threading.Lock()
         self.process: Any = None
+        self.owner = os.getpid()
 
     def start(self) -> None:
         """In its own session, so that Ctrl-C reaches the caller alone. It ends when its input does."""
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "start_new_session": True}
         command, env = [sys.executable, "-P", "-m", "xmodal.features.worker"], {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
-        self.process = subprocess.Popen(command, env=env, **pipes)
+        self.process, self.owner = subprocess.Popen(command, env=env, **pipes), os.getpid()
+        weakref.finalize(self, finish, self.process, self.owner)
         media = self.extraction.media
         settings = {
             "readers": {m: [[e.name, dataclasses.asdict(e)] for e in some] for m, some in self.extraction.readers.items()},
@@ -124,9 +133,13 @@ class Worker:
         except (EOFError, OSError) as e:
             raise WorkerError("an extraction worker ended at its start: run python -m xmodal.features.worker") from e
 
-    def ask(self, cell: Cell, digest: str) -> Made | MediaError:
+    def ask(self, cell: Cell, digest: str | None = None) -> Made | MediaError:
         """If the process dies or takes too long, that is the cell's fault."""
-        if self.process is None:
+        with self.lock:
+            return self._ask(cell, digest)
+
+    def _ask(self, cell: Cell, digest: str | None) -> Made | MediaError:
+        if self.process is None or self.owner != os.getpid():  # that of a parent process answers the parent
             self.start()
         start = time.monotonic()
         arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
@@ -150,8 +163,27 @@ class Worker:
         """Kill the process, whatever it does."""
         process, self.process = self.process, None
         if process:
-            process.kill()
-            process.communicate()
+            finish(process, self.owner)
+
+
+def finish(process: Any, owner: int) -> None:
+    """Kill a process that this one started."""
+    if os.getpid() == owner:
+        process.kill()
+        process.communicate()
+
+
+class Kept:
+    """Answers one request at a time: here where no cell can take long, else by a process for each column, which stays."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Worker] = {}
+
+    def ask(self, column: str, extraction: Extraction, cell: Cell) -> Made | MediaError:
+        """One cell's features."""
+        if extraction.bounded:
+            return attempt(extraction.one, cell)
+        return self.workers.setdefault(column, Worker(extraction)).ask(cell)
 
 
 @contextlib.contextmanager

@@ -15,19 +15,20 @@ from xmodal.errors import ConfigError, TableError, unknown
 from xmodal.job import MAIN, Input, Job, Json, Key, matching, registered, registry
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.audio import Audio
+from xmodal.modality.files import NONE
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
 from xmodal.modality.sequence import Sequence
-from xmodal.modality.strokes import Strokes
+from xmodal.modality.strokes import FORMS, Strokes
 from xmodal.modality.text import Words, coded, counts
 from xmodal.modality.vector import Vector
 from xmodal.modality.video import Video
 from xmodal.table import GAPS, Guess, Reading, Table
-from xmodal.table.reading import spelled
+from xmodal.table.reading import MEASURES, spelled
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
-SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order")}  # others: gaps
-ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month")}
+SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order"), "strokes": ("gaps", "form")}  # others: gaps
+ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month"), "form": tuple(FORMS)}
 FRACTION = re.compile(r"[<>~]?[+-]?[0-9]*[.,][0-9]+")
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
@@ -51,8 +52,8 @@ class MediaModality(Modality, Protocol):
         """Header checked, nothing decoded. Raises MediaError."""
         ...
 
-    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
-        """The files of a cell, each a path or bytes. Raises MediaError."""
+    def files(self, cell: Cell, media: Media, options: Mapping[str, Json] = NONE) -> list[str | bytes]:
+        """The files of a cell, each a path or bytes. `options`: of the column's reading. Raises MediaError."""
         ...
 
     def draw(self, raw: Raw) -> np.ndarray | str:
@@ -149,7 +150,7 @@ def asked(spec: str) -> tuple[str, dict[str, Json]]:
             raise ConfigError(f"{name} to be one of {', '.join(map(repr, ALLOWED[name]))}", repr(spec), "give one of those")
         options[name] = value
         if name == "gaps":
-            usual = GAPS if kind in SETTABLE else ()
+            usual = GAPS if kind in MEASURES else ()
             options[name] = [*value.lower().split("|"), *usual] if value else []
     return kind, options
 
@@ -183,7 +184,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
             raise nested(column)
         raise ConfigError("a column of a known modality", f"type {column.type}", "leave it out with --ignore")
     best = max(guesses, key=lambda g: (family(g.reading) == "media", g.score))  # files that open are no chance
-    measure = next((g for g in guesses if g.reading.modality in SETTABLE), None)
+    measure = next((g for g in guesses if g.reading.modality in MEASURES), None)
     if measure and family(best.reading) == "media" and not any(map(media.literal, [*texts][:100])):
         kind, other = measure.reading.modality, best.reading.modality
         told = f"its {kind}s are names of files too, without extension: --modality COL={other} opens them"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, MediaError
+from xmodal.job import Json
 from xmodal.media import Cell, Media, Raw, attempt, sort_of
 from xmodal.table import Guess, Reading, distinct
 
 T = TypeVar("T")
+NONE: Mapping[str, Json] = MappingProxyType({})
 SAMPLE = 100  # cells whose headers decide what a column is
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]  # what `Raw.load` gives, severity 1 to 5, draws
 
@@ -34,6 +38,7 @@ class Files(ABC):
     kind: ClassVar[str]  # its name in the registry
     noun: ClassVar[str]  # what its files are called, in the plural
     suffixes: ClassVar[tuple[str, ...]]  # of names that are meant to be such files
+    bounded: ClassVar[bool] = False  # whether the caps keep decoding short; else it is left to a process that can be killed
     corruptions: ClassVar[Mapping[str, Corruption]] = {}
 
     @abstractmethod
@@ -54,18 +59,26 @@ class Files(ABC):
         """Whether an opened file is read so unasked."""
         return True
 
-    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
-        """The files of a cell, each a path or bytes. Raises MediaError."""
-        return media.files(cell, separator)
+    def files(self, cell: Cell, media: Media, options: Mapping[str, Json] = NONE) -> list[str | bytes]:
+        """The files of a cell, each a path or bytes. `options`: of the column's reading. Raises MediaError."""
+        return media.files(cell, cast(str | None, options.get("separator")))
+
+    def written(self, cells: Iterable[Cell], media: Media, options: Mapping[str, Json]) -> tuple[dict[str, Json], tuple[str, ...]]:
+        """What else of the reading these cells decide, and what to tell of it."""
+        return {}, ()
 
     def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
         """By the headers of cells spread over the column. Raises ConfigError for paths of such files of which none opens."""
+        whole = column
         if pa.types.is_nested(column.type):
             column = column.take(pa.array(spread(range(len(column)))))
         cells = [c for c in distinct(column)[0] if isinstance(c, (str, bytes, list, dict)) and c]
         separator, several = self._separator([c for c in cells if isinstance(c, str)], media)
         folders = 2 * len(cells) > len(column)  # names of classes may be names of folders; names of rows do not repeat
-        held = [attempt(self.files, cell, media, separator) for cell in spread(cells)]
+        options: dict[str, Json] = {"separator": separator} if separator else {}
+        more, notes = self.written(chain(spread(cells), (cell.as_py() for cell in whole)), media, options)
+        options |= more
+        held = [attempt(self.files, cell, media, options) for cell in spread(cells)]
         errors, opened, called, strange = [e for e in held if isinstance(e, MediaError)], 0, 0, 0
         for cell, files in zip(spread(cells), held, strict=True):
             if isinstance(files, MediaError) or not all(isinstance(f, (str, bytes)) for f in files):
@@ -86,14 +99,14 @@ class Files(ABC):
         reason = f"{opened} of {len(held)} sampled cells open as {self.noun}"
         if separator:
             reason += f"; {separator!r} separates several files in {several} cells"
-        return Guess.of(0.1 if strange > opened / 2 else 0.9, self.kind, reason, {"separator": separator} if separator else {})
+        return Guess.of(0.1 if strange > opened / 2 else 0.9, self.kind, reason, options, notes)
 
     def _separator(self, cells: list[str], media: Media) -> tuple[str | None, int]:
         """What stands between the names in most cells that hold it, and in how many it stands."""
         best: tuple[str | None, int] = (None, 0)
         for mark in ";|":
             holding = [c for c in cells if mark in c and c[:5].lower() != "data:"]
-            files = [f for c in spread(holding) if isinstance(f := attempt(self.files, c, media, mark), list) and len(f) > 1]
+            files = [f for c in spread(holding) if isinstance(f := attempt(self.files, c, media, {"separator": mark}), list) and len(f) > 1]
             fitting = sum(any(self.named(f) or not isinstance(attempt(self.open, f, media), MediaError) for f in some) for some in files)
             if 2 * fitting > len(spread(holding)) and len(holding) > best[1]:
                 best = mark, len(holding)
@@ -102,9 +115,8 @@ class Files(ABC):
     def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Counter[str]:
         """How many distinct files are of each format, are odd in some way, are spelled otherwise, or why they don't open."""
         counts, before = Counter[str](), media.said.copy()
-        separator = cast(str | None, reading.options.get("separator"))
         for cell in distinct(column)[0][:-1]:
-            files = attempt(self.files, cell, media, separator)
+            files = attempt(self.files, cell, media, reading.options)
             for file in [files] if isinstance(files, MediaError) else files:
                 opened = file if isinstance(file, MediaError) else attempt(self.open, file, media)
                 counts.update([f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts())

@@ -194,6 +194,7 @@ class Image(Files):
     """Cells are pictures: paths, bytes, data: URIs, base64; several in a cell too."""
 
     kind: ClassVar[str] = "image"
+    bounded: ClassVar[bool] = True
     noun: ClassVar[str] = "pictures"
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     corruptions: ClassVar[Mapping[str, Corruption]] = {"blur": blur, "noise": noise, "crop": crop, "occlusion": occlusion}

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MediaError, TableError
+from xmodal.job import Json
 from xmodal.media import Cell, Media, Raw, array_of, attempt, shown, sort_of
-from xmodal.modality.files import Corruption, Files
+from xmodal.modality.files import NONE, Corruption, Files
 from xmodal.modality.vector import CORRUPTIONS, differing
 from xmodal.table import Guess, distinct
 from xmodal.table.reading import listed
@@ -66,6 +67,7 @@ class Sequence(Files):
     """Arrays of steps by values, each of its own length: .npy files, lists of lists, the same as JSON, arrays in memory."""
 
     kind: ClassVar[str] = "sequence"
+    bounded: ClassVar[bool] = True
     noun: ClassVar[str] = "sequences"
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     corruptions: ClassVar[Mapping[str, Corruption]] = {**CORRUPTIONS, "loss": loss}
@@ -75,11 +77,11 @@ class Sequence(Files):
         with media.open(cell) as file:
             return Series(file.read(), shown(cell))
 
-    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
+    def files(self, cell: Cell, media: Media, options: Mapping[str, Json] = NONE) -> list[str | bytes]:
         """A list of steps is one file, in .npy; one of names, several. Raises MediaError."""
         steps: Any = listed(cell)
         if not isinstance(steps, (list, tuple, np.ndarray)) or any(isinstance(one, (str, bytes, dict)) for one in steps):
-            return media.files(cell, separator)
+            return super().files(cell, media, options)
         try:
             np.save(file := io.BytesIO(), np.array(steps, np.float64), allow_pickle=False)
         except (TypeError, ValueError, OverflowError) as e:
@@ -94,10 +96,9 @@ class Sequence(Files):
         guess = super().recognise(column, media)
         if guess is None:
             return None
-        separator: Any = guess.reading.options.get("separator")
         shapes, widths = set[tuple[int, ...]](), dict[int, int]()
         for at, cell in enumerate(cells):
-            files = attempt(self.files, cell, media, separator)
+            files = attempt(self.files, cell, media, guess.reading.options)
             for file in [] if isinstance(files, MediaError) else files:
                 if not isinstance(one := attempt(self.open, file, media), MediaError):
                     shapes.add(one.array.shape)

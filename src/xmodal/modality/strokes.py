@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from xmodal.errors import MediaError
-from xmodal.media import Cell, Media, Raw, shown
-from xmodal.modality.files import Corruption, Files
+from xmodal.job import Json
+from xmodal.media import Cell, Media, Raw, attempt, shown
+from xmodal.modality.files import NONE, SAMPLE, Corruption, Files
 
 NAMES = (("x",), ("y",), ("t", "time", "timestamp"), ("p", "pressure", "force"))  # of a point's coordinates
 DO = "give strokes of [x, y], [x, y, time] or [x, y, time, pressure], or {x: […], y: […]}"
 WIDTH = 300  # of what is drawn, in pixels
+CANONICAL = b"xmodal strokes 1\n"  # then [P, 5], as `Drawing.load` gives them, float64
 Stroke = np.ndarray  # [n, 4]: x, y, time, pressure; NaN where not given
 
 
 class Drawing:
     """One opened drawing. Raises MediaError for what is none, holds no point, or more than `cap`."""
 
-    def __init__(self, data: bytes, cap: int, name: str) -> None:
+    def __init__(self, data: bytes, cap: int, name: str, form: str | None = None) -> None:
         self.data, self.name = data, name
         if data.count(b",") > 4 * cap:  # a point has no more commas in any form, so nothing larger is ever decoded
             raise MediaError(f"more than {cap:,} points", name, "thin it out")
         try:
-            strokes = [one for one in lines(data) if len(one)] if b"START" in data or b"BREAK" in data else of_json(json.loads(data))
+            if data.startswith(CANONICAL):
+                points_P5 = np.frombuffer(data[len(CANONICAL) :], "<f8").reshape(-1, 5)
+                strokes = np.split(points_P5[:, :4], np.flatnonzero(np.diff(points_P5[:, 4])) + 1)
+            elif b"START" in data or b"BREAK" in data:
+                strokes = [one for one in lines(data) if len(one)]
+            else:
+                strokes = of_json(json.loads(data), form)
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as e:
             raise MediaError(f"not a drawing: {e}", name, DO) from e
         self.strokes = strokes
@@ -38,6 +48,11 @@ class Drawing:
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(np.ptp(np.concatenate(strokes)[:, :2], 0)).all():
                 raise MediaError("coordinates that are not finite", name, "remove these points")
+
+    @property
+    def canonical(self) -> bytes:
+        """The same for the same drawing, in whatever form it was written."""
+        return CANONICAL + (self.load() + 0.0).astype("<f8").tobytes()
 
     @cached_property
     def digest(self) -> str:
@@ -67,9 +82,9 @@ def lines(data: bytes) -> list[Stroke]:
     return [points(one) * (1, -1, 1, 1) for one in strokes if one]
 
 
-def of_json(found: Any) -> list[Stroke]:
+def of_json(found: Any, form: str | None) -> list[Stroke]:
     """Strokes of points `[x, y, …]` or `{x, y, …}`, or of coordinates: `{x: […], y: […], …}` or `[[x, …], [y, …], …]` (Quick Draw).
-    Raises ValueError or TypeError."""
+    `form`: of lists, else the one that they have. Raises ValueError or TypeError."""
     if not isinstance(found, list) or not all(isinstance(one, (list, Mapping)) for one in found):
         raise ValueError("no list of strokes")
     if any(isinstance(one, Mapping) for one in found):
@@ -79,10 +94,16 @@ def of_json(found: Any) -> list[Stroke]:
         return [np.concatenate([named({name: [value] for name, value in point.items()}) for point in one]) for one in strokes]
     if not all(isinstance(point, list) for one in strokes for point in one):
         raise ValueError("no list of strokes of points")
-    forms = [form for form in (points, coordinates) if fits(form, strokes)]
-    if strokes and len(forms) == 2:
+    known = [form] if form else forms(strokes)
+    if strokes and len(known) == 2:
         raise ValueError(f"{strokes[0]} may be points or coordinates")
-    return [(forms or [points])[0](one) for one in strokes]
+    return [FORMS[known[0] if known else "points"](one) for one in strokes]
+
+
+def forms(strokes: Any) -> list[str]:
+    """Of which forms lists of lists of lists may be; none for other drawings."""
+    lists = isinstance(strokes, list) and all(isinstance(one, list) and all(isinstance(p, list) for p in one) for one in strokes)
+    return [name for name, form in FORMS.items() if fits(form, [one for one in strokes if one])] if lists and any(strokes) else []
 
 
 def fits(form: Callable[[Any], Stroke], strokes: Sequence[Any]) -> bool:
@@ -116,25 +137,62 @@ def named(stroke: Any) -> Stroke:
     return coordinates([np.full(len(held[0]), np.nan) if values is None else values for values in held])
 
 
+FORMS: Mapping[str, Callable[[Any], Stroke]] = {"points": points, "coordinates": coordinates}  # of a stroke that is a list of lists
+
+
 class Strokes(Files):
     """Cells are drawings: paths, bytes, JSON, and nested lists."""
 
     kind: ClassVar[str] = "strokes"
+    bounded: ClassVar[bool] = True
     noun: ClassVar[str] = "pen drawings"
     suffixes: ClassVar[tuple[str, ...]] = ()
 
-    def files(self, cell: Cell, media: Media, separator: str | None = None) -> list[str | bytes]:
-        """A drawing in the cell itself is one file: its bytes, or canonical JSON. Raises MediaError."""
+    def files(self, cell: Cell, media: Media, options: Mapping[str, Json] = NONE) -> list[str | bytes]:
+        """The drawings of a cell, each in its canonical form; what is none among several stays as it is, for `open` to say why. Raises
+        MediaError."""
+        found = self.found(cell, media, options)
+        held = [attempt(self.open, file, media, options.get("form")) for file in found]
+        if len(held) == 1 and isinstance(held[0], MediaError):
+            raise held[0]
+        return [file if isinstance(one, MediaError) else one.canonical for file, one in zip(found, held, strict=True)]
+
+    def found(self, cell: Cell, media: Media, options: Mapping[str, Json]) -> list[str | bytes]:
+        """The same as they are written; a drawing in the cell itself is one file. Raises MediaError."""
         if isinstance(cell, str) and (cell.lstrip().startswith("[") or "\n" in cell.strip()):
             return [cell.encode(errors="replace")] if cell.strip() != "[]" else []
         if isinstance(cell, (list, tuple, np.ndarray)) and not all(isinstance(one, (str, bytes)) or held_file(one) for one in cell):
-            return [json.dumps(cell, separators=(",", ":"), sort_keys=True, default=np.ndarray.tolist).encode()]
-        return super().files(cell, media, separator)
+            return [json.dumps(cell, default=np.ndarray.tolist).encode()]
+        return super().files(cell, media, options)
 
-    def open(self, cell: Cell, media: Media) -> Drawing:
+    def open(self, cell: Cell, media: Media, form: str | None = None) -> Drawing:
         """Raises MediaError for what is no drawing, or one of too many points."""
         with media.open(cell) as file:
-            return Drawing(file.read(), media.caps.points, shown(cell))
+            return Drawing(file.read(), media.caps.points, shown(cell), form)
+
+    def written(self, cells: Iterable[Cell], media: Media, options: Mapping[str, Json]) -> tuple[dict[str, Json], tuple[str, ...]]:
+        """The form of strokes of most drawings that can have only one. If each of the first may have both, all the others are looked at;
+        if they may too, their strokes are taken for points, and that is said."""
+        told, doubtful = Counter[str](), False
+        for place, cell in enumerate(cells):
+            if place >= SAMPLE and (told or not doubtful):
+                break
+            files = attempt(self.found, cell, media, options)
+            for file in [] if isinstance(files, MediaError) else files:
+                may = self.may_be(file, media)
+                told.update(may if len(may) == 1 else ())
+                doubtful |= len(may) == 2
+        if told or not doubtful:
+            return ({"form": told.most_common(1)[0][0]} if told else {}), ()
+        note = "each stroke of each drawing may be a list of points or of coordinates: they are read as points"
+        return {"form": "points"}, (f"{note}; --modality COL=strokes:form=coordinates reads them otherwise",)
+
+    def may_be(self, file: str | bytes, media: Media) -> list[str]:
+        """Of which forms its strokes may be."""
+        with contextlib.suppress(MediaError, ValueError, RecursionError), media.open(file) as opened:
+            data = opened.read()
+            return forms(json.loads(data)) if data.count(b",") <= 4 * media.caps.points else []
+        return []
 
     def draw(self, raw: Raw) -> str:
         """Its strokes as SVG."""

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xmodal.errors import Absent, MediaError
-from xmodal.media import Cell, Media, Raw, kind_of, shown
+from xmodal.media import Caps, Cell, Media, Raw, kind_of, shown
 from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.image import rgb
 
@@ -22,7 +22,6 @@ from xmodal.modality.image import rgb
 CONTAINERS = {"MP4": "mov", "AVI": "avi", "MKV": "matroska", "GIF": "gif"}
 NONE = {"protocol_whitelist": "none"}  # no protocol has that name, so nothing in a container is followed
 FRAMES, SIDE = 16, 512  # of a clip; pixels of a side, unless a size is asked for
-MOST = 20_000  # frames that may have to be decoded
 DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, OSError, MemoryError)
 Stamped = tuple[float, Any]  # when a frame is shown, in units of its track; and the frame
 
@@ -30,15 +29,15 @@ Stamped = tuple[float, Any]  # when a frame is shown, in units of its track; and
 class Clip:
     """One opened clip. Raises MediaError for other kinds, for one without pictures and for too many pixels."""
 
-    def __init__(self, data: bytes, cap: int, name: str) -> None:
-        self.data, self.name, self.kind = data, name, kind_of(data)
+    def __init__(self, data: bytes, caps: Caps, name: str) -> None:
+        self.data, self.name, self.kind, self.most = data, name, kind_of(data), caps.decoded
         self._loaded: dict[tuple[int | None, int], np.ndarray] = {}
         if self.kind not in CONTAINERS:
             raise MediaError(f"not a video of kind {', '.join(CONTAINERS)}", name, "convert it to MP4")
         with self._opened() as (_, track):
-            width, height = track.codec_context.width, track.codec_context.height
-        if width * height > cap:
-            raise MediaError(f"{width:,} × {height:,} pixels, more than {cap:,}", name, "make it smaller")
+            self.width, self.height = track.codec_context.width, track.codec_context.height
+        if self.width * self.height > caps.pixels:
+            raise MediaError(f"{self.width:,} × {self.height:,} pixels, more than {caps.pixels:,}", name, "make it smaller")
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
@@ -97,10 +96,9 @@ class Clip:
         at_T, key_F = shown_at(time_F, count), key_F & seek
         key_T = np.maximum.accumulate(np.where(key_F, np.arange(len(key_F)), 0))[at_T]
         needed = int((at_T - np.maximum(key_T, np.append(0, at_T[:-1]))).sum()) + count
-        if needed > MOST:
-            raise MediaError(
-                f"{needed:,} frames between keyframes, more than {MOST:,}", self.name, "cut it, or encode it with more keyframes"
-            )
+        if needed * self.width * self.height > self.most:
+            why = f"{needed:,} frames of {self.width:,} × {self.height:,} pixels to decode, more than {self.most:,} pixels"
+            raise MediaError(why, self.name, "cut it, make it smaller, or encode it with more keyframes")
         made: list[np.ndarray] = []
         with self._opened() as (container, track):
             frames, now, ahead = stamped(container.decode(track), time_F if counted else None), (-math.inf, None), (time_F[0], None)
@@ -185,7 +183,7 @@ class Video(Files):
     def open(self, cell: Cell, media: Media) -> Clip:
         """Raises MediaError for what is not a video of the known kinds and of bounded size."""
         with media.open(cell) as file:
-            return Clip(file.read(), media.caps.pixels, shown(cell))
+            return Clip(file.read(), media.caps, shown(cell))
 
     def natural(self, file: File) -> bool:
         """No GIF."""

@@ -10,7 +10,6 @@ from typing import Any
 from PIL import Image
 
 from xmodal.errors import MediaError
-from xmodal.features.build import separator_of
 from xmodal.features.column import FeatureColumn
 from xmodal.features.worker import media_modality
 from xmodal.job import Json, Key, State
@@ -47,7 +46,7 @@ def drawn(opened: Opened, columns: Mapping[Key, FeatureColumn], picked: list[Any
 def thumbnail(reading: Reading, raw: Any, opened: Opened) -> tuple[str, str]:
     """How the first file of a cell is shown, and that: a JPEG or SVG, in base64. Raises MediaError."""
     media = media_modality(reading.modality)
-    files = media.files(raw, opened.media, separator_of(reading))
+    files = media.files(raw, opened.media, reading.options)
     if not files:
         raise MediaError("missing", reading.column)
     drawing = media.draw(media.open(files[0], opened.media))
