@@ -8,6 +8,7 @@ from xmodal.pool import (
     LOSSES,
     Pool,
     Scores,
+    choose_offsets,
     fit_offsets,
     fit_pool,
     fit_temperature,
@@ -90,9 +91,21 @@ def test_offsets_only_for_what_is_missing(made):
     y, z, _ = made
     missing = np.zeros((80, 3), bool)
     missing[:, 1] = y == 2  # missingness that tells the class
-    offset = fit_offsets(z[0], missing, softmax_loss(y))
+    offset = fit_offsets(z[0], missing, softmax_loss(y), 1.0)
     assert (offset[[0, 2]] == 0).all() and offset[1].argmax() == 2
     assert softmax_loss(y)(z[0] + missing @ offset)[0].mean() < softmax_loss(y)(z[0])[0].mean()
+
+
+def test_offsets_stay_only_where_they_serve_rows_that_did_not_fit_them():
+    random = np.random.default_rng(0)
+    y, z, chance = random.integers(0, 10, 300), np.zeros((300, 10)), random.random((300, 4)) < 0.6
+    z[np.arange(300), y] = 2.0
+    told = np.where(np.arange(4) == 0, (y == 3)[:, None], chance)
+    of = lambda rows: softmax_loss(y[rows])  # noqa: E731
+    assert (choose_offsets(z, chance, of, 0) == 0).all()
+    assert (fit_offsets(z, chance, softmax_loss(y), 1.0) != 0).any()
+    assert choose_offsets(z, told, of, 0)[0, 3] > 1
+    assert (choose_offsets(z[:5], told[:5], of, 0) == 0).all()  # too few rows to choose by
 
 
 def test_pairs_have_two_inputs_or_more():

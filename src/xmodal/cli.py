@@ -405,6 +405,7 @@ def predict(
     import pyarrow as pa
 
     from xmodal.table import read_table
+    from xmodal.table.reading import valid
 
     check_out(out, (".csv", ".parquet"))
     if table is None and (out or sys.stdin.isatty()):
@@ -424,7 +425,7 @@ def predict(
     readings = learner.model.readings.values()
     read = [*(r.column for r in readings), *(name for r in readings for name in r.options.get("columns", ()))]
     known = {*learner.job.roles, target, *read, *learner.model.readings}
-    warn(not_read(name, read) for name in row if name not in known)
+    warn(not_read(name, read) for name in map(valid, row) if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
         prediction, notes, lost = learner.outcomes(rows, progress)

@@ -39,6 +39,7 @@ from xmodal.race import Outcome, Race, candidates, check_names, extractors_of
 from xmodal.report import Shown, drawn, page
 from xmodal.report.html import tag
 from xmodal.table import Table, read_table
+from xmodal.table.reading import valid
 from xmodal.tasks import Classify, MultiLabel, Prediction, Task, mark_of
 
 CORRUPTED = 2000  # rows that are corrupted at most
@@ -449,6 +450,7 @@ class Predictor:
     def row(self, cells: Mapping[str, Cell]) -> dict[str, Prediction]:
         """The prediction of one row, by task; a column that isn't given is missing."""
         answer = self.model.answer
+        cells = {valid(name): cell for name, cell in cells.items()}
         columns = build_row(cells, self.model.readings, answer.inputs, self.extractors, self.media, self.kept)
         return {answer.task.name: answer.predict(TableData(columns, {}), np.zeros(1, np.int64))}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
+PENALTIES, FOLDS = (np.inf, 10.0, 1.0), 5  # of the offsets, in order of trust; what chooses among them
 SETS = 6  # weights for every set of inputs up to so many of them
 Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # z [Q, C] -> loss [Q], its gradient [Q, C]
 
@@ -147,18 +148,34 @@ def fit_weights(a_EQC: np.ndarray, base_C: np.ndarray, loss: Loss, centre_E: np.
     return np.asarray(found.x)
 
 
-def fit_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss: Loss) -> np.ndarray:
-    """o [M, C] minimising mean loss(z + missing @ o) + |o|² / Q, for inputs with missing cells; others stay 0."""
+def choose_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss_of: Callable[[np.ndarray], Loss], seed: int) -> np.ndarray:
+    """The offsets of the penalty that serves held-out rows best, or none: of many classes and few rows they learn noise."""
+    every, fold_Q = np.arange(len(z_QC)), np.random.default_rng(seed).permutation(len(z_QC)) % FOLDS
+    if not missing_QM.any() or len(z_QC) < 2 * FOLDS:
+        return fit_offsets(z_QC, missing_QM, loss_of(every), PENALTIES[0])
+    found = []
+    for penalty in PENALTIES:
+        z_after_QC = z_QC.copy()
+        for fold in range(FOLDS):
+            rows = np.flatnonzero(fold_Q != fold)
+            offset_MC = fit_offsets(z_QC[rows], missing_QM[rows], loss_of(rows), penalty)
+            z_after_QC[fold_Q == fold] += missing_QM[fold_Q == fold] @ offset_MC
+        found.append(loss_of(every)(z_after_QC)[0].mean())
+    return fit_offsets(z_QC, missing_QM, loss_of(every), PENALTIES[int(np.argmin(found))])
+
+
+def fit_offsets(z_QC: np.ndarray, missing_QM: np.ndarray, loss: Loss, penalty: float) -> np.ndarray:
+    """o [M, C] minimising mean loss(z + missing @ o) + penalty |o|² / Q, for inputs with missing cells; others stay 0."""
     at = np.flatnonzero(missing_QM.any(0))
     shape = (len(at), z_QC.shape[1])
     offset_MC, x_Qm = np.zeros((missing_QM.shape[1], z_QC.shape[1])), missing_QM[:, at].astype(float)
-    if not len(at):
+    if not len(at) or penalty == np.inf:
         return offset_MC
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         loss_Q, slope_QC = loss(z_QC + x_Qm @ flat.reshape(shape))
         slope = (x_Qm.T @ slope_QC).ravel() / len(z_QC)
-        return loss_Q.mean() + (flat**2).sum() / len(z_QC), slope + 2 * flat / len(z_QC)
+        return loss_Q.mean() + penalty * (flat**2).sum() / len(z_QC), slope + 2 * penalty * flat / len(z_QC)
 
     offset_MC[at] = minimize(objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B").x.reshape(shape)
     return offset_MC
@@ -179,8 +196,8 @@ def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray]
     if len(row_P):
         weight_E, by_set = weigh(pool, scores, row_P, view_P, loss_of, inputs <= SETS)
         pool = replace(pool, weight_E=weight_E, by_set=by_set)
-    every = np.arange(len(scores.present_Q))
-    return replace(pool, offset_MC=fit_offsets(pool.add(scores, full), absent(scores.present_Q, inputs), loss_of(every)))
+    missing_QM = absent(scores.present_Q, inputs)
+    return replace(pool, offset_MC=choose_offsets(pool.add(scores, full), missing_QM, loss_of, seed))
 
 
 def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,16 @@ def test_encoder(name: str, which: int) -> None:
     check_encoder(ENCODERS[name], COLUMNS[name][which])
 
 
+@pytest.mark.parametrize("cells", [0, 1, 2])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoder_of_few_cells(name: str, cells: int) -> None:
+    column = COLUMNS[name][-1]
+    some = np.flatnonzero((column.row_BK < cells).all(1))  # a missing one too, where there is one
+    few = column.rows(some).compact()
+    assert few.cells == cells
+    check_encoder(ENCODERS[name], few)
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 def test_fusion(name: str) -> None:
     check_fusion(FUSIONS[name])
@@ -66,7 +76,8 @@ def test_head(kind: str) -> None:
     task, data = table(kind)
     y = data.examples["y"].y
     assert y is not None
-    check_head(HEADS[kind], task, y)
+    for count in (0, 1, len(y)):
+        check_head(HEADS[kind], task, y[:count])
 
 
 class Centred(Plain):

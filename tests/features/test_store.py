@@ -137,6 +137,7 @@ def test_a_damaged_pack_is_put_aside_and_made_again(tmp_path: Path, caplog: pyte
         x.unlink()
     else:
         x.write_bytes({"cut": whole[:-8], "empty": b"", "zero": bytes(len(whole))}[harm])
+    store = Store(tmp_path)
     assert store.has(SPEC, digests(3, 100)).sum() == 1
     assert "damaged" in caplog.text and not pack.exists()
     caplog.clear()
@@ -210,3 +211,17 @@ def test_a_flipped_bit_is_found(seed: int) -> None:
         file.write_bytes(held)
         assert [p.name for p in store.verify()] == [file.parent.name]
         assert not store.has(SPEC, digests(1)).any()
+
+
+def test_what_a_store_has_seen_or_written_outlives_another_that_trims(tmp_path: Path) -> None:
+    add(Store(tmp_path), 1, 2)
+    mine, other = Store(tmp_path), Store(tmp_path)
+    assert mine.has(SPEC, digests(1, 2, 3)).tolist().count(True) == 2  # planned: the third is to be extracted
+    assert other.trim(limit=0) > 0
+    add(mine, 3)
+    assert other.trim(limit=0) > 0
+    check(mine, 1, 2, 3)
+    mine.merge(SPEC)
+    assert other.trim(limit=0) > 0
+    check(mine, 1, 2, 3)
+    assert not Store(tmp_path).has(SPEC, digests(1, 2, 3)).any()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
+import os
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,3 +137,33 @@ def test_targets_of_mixed_cells_are_labels_and_never_objects() -> None:
     several = Job(target=("y",), kind="multilabel")
     labels = open_new([{"x": i % 7, "y": ["a;3", 3, "a", None][i % 4]} for i in range(40)], several).labels.to_pylist()
     assert labels[:4] == [{"3": True, "a": True}, {"3": True, "a": False}, {"3": False, "a": True}, None]
+
+
+HALF = [{"t": "fine", "n\ud800": 1}, {"t": "a \ud83d", "n\ud800": 2}, {"t": "\udc00", "n\ud800": 3}]
+
+
+@pytest.mark.parametrize("door", ["rows", "columns", "frame", "file", "mixed", "lists"])
+def test_half_a_character_is_read_as_its_stand_in_and_said(door: str, tmp_path: Path) -> None:
+    cells, want = [row["t"] for row in HALF], ["fine", "a \ufffd", "\ufffd"]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, HALF)))
+    sources = {
+        "rows": HALF, "columns": {"t": cells}, "frame": pd.DataFrame({"t": pd.Series(cells, dtype=object)}),
+        "file": tmp_path / "t.jsonl", "mixed": {"t": [*cells, 4]}, "lists": {"t": [[c] for c in cells]},
+    }  # fmt: skip
+    table = read_table(sources[door])
+    assert table.data["t"].to_pylist()[:3] == ([[w] for w in want] if door == "lists" else want)
+    assert table.notes == ("column 't': 2 cells hold half a character, the first in row 2: read as U+FFFD",)
+    assert table.data.column_names[1:] == (["n\ufffd"] if door in ("rows", "file") else [])
+    assert Reading("t", "text").cell(cells[1]) == (want[1], State.PRESENT), "alone as in the column"
+
+
+def test_both_halves_of_a_character_are_one() -> None:
+    table = read_table({"t": ["\ud83d\ude00"]})
+    assert table.data["t"].to_pylist() == ["\U0001f600"]
+
+
+def test_files_whose_names_are_no_utf_8_are_rows(tmp_path: Path) -> None:
+    for folder in (b"a", b"b\xff"):
+        (tmp_path / os.fsdecode(folder)).mkdir()
+        (tmp_path / os.fsdecode(folder + b"/x.txt")).write_text("x")
+    assert read_table(tmp_path).data["label"].to_pylist() == ["a", "b\ufffd"]

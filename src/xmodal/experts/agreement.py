@@ -26,7 +26,7 @@ from xmodal.features.extractors import CLASSIC
 from xmodal.job import Budget, Key, Rows
 from xmodal.training import seeded
 
-COMPONENTS, PARTITIONS, HIDDEN = 40, 8, 10
+COMPONENTS, PARTITIONS, HIDDEN = 40, 8, 16
 STEPS, RATE, DECAY, DROPOUT = 150, 0.02, 0.1, 0.3
 HELD, LEAST = 0.25, 0.05  # of the rows, to weigh pairs on; the weight below which a pair goes
 

@@ -59,7 +59,8 @@ class Forest(Classic):
         for start in range(0, max(len(x_BF), 1), CHUNK):
             value_BTC = self.arrays["value"][walk(self.arrays, x_BF[start : start + CHUNK])]
             if self.task.kind == "multilabel":  # the trees of each label in turn
-                value_BTC = value_BTC.reshape(len(value_BTC), self.task.width, -1).transpose(0, 2, 1)
+                labels = self.task.width
+                value_BTC = value_BTC.reshape(len(value_BTC), labels, value_BTC.shape[1] // labels).transpose(0, 2, 1)
             chunks.append(value_BTC.mean(1, dtype=np.float64))
         mean_BC = np.concatenate(chunks)
         return self.spread(mean_BC / mean_BC.sum(1, keepdims=True)) if len(self.arrays["classes"]) else mean_BC

@@ -12,6 +12,8 @@ import numpy as np
 
 from xmodal.job import Json, Rows, State
 
+LONG = 64  # values of a stretch, from which on it is copied by itself
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -110,7 +112,20 @@ class FeatureColumn:
 def take_ragged(values: np.ndarray, offsets: np.ndarray, cell_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ragged array of only these cells, in this order."""
     starts, lengths = offsets[cell_U], offsets[cell_U + 1] - offsets[cell_U]
-    return np.asarray(values)[within(starts, lengths)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    values = np.asarray(values)
+    out = np.empty((ends[-1], *values.shape[1:]), values.dtype)
+    place(out, ends[:-1], values, starts, lengths)
+    return out, ends
+
+
+def place(out: np.ndarray, into_U: np.ndarray, values: np.ndarray, start_U: np.ndarray, length_U: np.ndarray) -> None:
+    """Copy stretches of one array to places in another: long ones each by itself, since an index a value costs more than it."""
+    if length_U.sum() < LONG * len(length_U):
+        out[within(into_U, length_U)] = values[within(start_U, length_U)]
+        return
+    for into, start, length in zip(into_U.tolist(), start_U.tolist(), length_U.tolist(), strict=True):
+        out[into : into + length] = values[start : start + length]
 
 
 def within(start_U: np.ndarray, length_U: np.ndarray) -> np.ndarray:

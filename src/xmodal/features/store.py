@@ -1,7 +1,8 @@
 """Features on disk, by content: a folder a spec, in it packs of .npy files sorted by the digest of the cell's bytes.
 
 A pack is written beside, synced and renamed, its manifest last, so it is whole or not there. Packs never change: a merge
-writes their union first and then deletes them, so processes may add and merge at once and lose nothing.
+writes their union first and then deletes them, so processes may add and merge at once and lose nothing. A Store keeps mapped
+what it has seen or written, so that whatever it once had can be read from it, though another process trims it meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from xmodal.errors import ConfigError
-from xmodal.features.column import Spec, take_ragged, within
+from xmodal.features.column import Spec, place, take_ragged
 from xmodal.files import beside, hashes, naming, swap_folder, write_json
 
 DIGEST = "S32"  # blake2b-128, hexadecimal (numpy drops the NULs that raw bytes may end in)
@@ -68,13 +69,15 @@ class Store:
 
             root = Path(os.environ.get("XMODAL_CACHE") or platformdirs.user_cache_path("xmodal")) / "features"
         self.root = root
+        self.held: dict[str, dict[Path, Pack]] = {}
 
     def packs(self, spec: Spec) -> dict[Path, Pack]:
-        """All that is stored under a spec, mapped, the largest first."""
+        """All that is stored under a spec, or was, mapped, the largest first."""
+        held = self.held.setdefault(spec.digest, {})
         for _ in range(1000):
             with contextlib.suppress(FileNotFoundError):  # another process has merged between our look and our opening
-                found = {path: opened(path) for path in (self.root / spec.digest).glob("pack-*")}
-                return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+                held |= {path: opened(path) for path in (self.root / spec.digest).glob("pack-*") if path not in held}
+                return dict(sorted(held.items(), key=lambda item: -len(item[1])))
             time.sleep(0.01)
         raise FileNotFoundError(self.root / spec.digest)
 
@@ -121,11 +124,13 @@ class Store:
     def merge(self, spec: Spec) -> None:
         """One file a feature again, except that a pack more than twice as large as all smaller ones stays as it is."""
         rest = list(self.packs(spec).items())
+        held = self.held[spec.digest]
         while rest and len(rest[0][1]) > 2 * sum(len(pack) for _, pack in rest[1:]):
             del rest[0]
         if rest:
             self._write(spec, [pack for _, pack in rest], np.unique(np.concatenate([pack.digest for _, pack in rest])))
         for path, _ in rest:
+            del held[path]
             with contextlib.suppress(OSError):  # another process was faster
                 shutil.rmtree(path.rename(beside(path)))
         for path in (self.root / spec.digest).glob(".*"):
@@ -151,6 +156,7 @@ class Store:
         spared, freed = {spec.digest for spec in keep}, 0
         for _, size, pack in sorted(used):
             if freed < over and pack.parent.name not in spared:
+                self.held.get(pack.parent.name, {}).pop(pack, None)
                 with contextlib.suppress(OSError):
                     shutil.rmtree(pack.rename(beside(pack)))
                     freed += size
@@ -158,6 +164,7 @@ class Store:
 
     def verify(self) -> list[Path]:
         """The packs whose bytes are not as they were written, put aside."""
+        self.held.clear()
         bad = []
         for pack in sorted(self.root.glob("*-*/pack-*")):
             with contextlib.suppress(FileNotFoundError):  # merged away, or put aside by `opened`
@@ -170,12 +177,14 @@ class Store:
 
     def clear(self) -> None:
         """Delete everything. Who reads from it meanwhile keeps what is mapped."""
+        self.held.clear()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _write(self, spec: Spec, packs: Sequence[Pack], digest_U: np.ndarray) -> None:
         """A pack of these cells out of others, whole or not at all."""
         dense, ragged = packs[0].dense, packs[0].ragged
-        with swap_folder(self.root / spec.digest / f"pack-{secrets.token_hex(8)}") as new:
+        path = self.root / spec.digest / f"pack-{secrets.token_hex(8)}"
+        with swap_folder(path) as new:
             np.save(new / "digest.npy", digest_U, allow_pickle=False)
             ends = {name: np.append(0, np.cumsum(lengths(packs, digest_U, name))) for name in ragged}
             for name, offsets in ends.items():
@@ -189,6 +198,8 @@ class Store:
                 copy(packs, digest_U, files)
             held = {"cells": len(digest_U), "features": list(dense), "ragged": list(ragged)}
             write_json(new / "manifest.json", {**held, "hashes": hashes(new)})
+        with contextlib.suppress(FileNotFoundError):  # trimmed at once
+            self.held.setdefault(spec.digest, {})[path] = opened(path)
 
 
 def opened(path: Path) -> Pack:
@@ -263,4 +274,4 @@ def put(out: np.ndarray, start_U: np.ndarray, pack: Pack, name: str, at_U: np.nd
         return
     values, offsets = pack.ragged[name]
     length_U = offsets[at_U + 1] - offsets[at_U]
-    out[within(start_U, length_U)] = values[within(offsets[at_U], length_U)]
+    place(out, start_U, values, offsets[at_U], length_U)

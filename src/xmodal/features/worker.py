@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,9 +34,10 @@ from xmodal.modality import MODALITIES, MediaModality
 
 Features = dict[str, np.ndarray]
 Made = dict[str, Features | MediaError]  # by modality
-Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have
+Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have, if any
 Stream = io.BufferedIOBase
 TIMEOUT = 60.0  # seconds a cell may take
+AHEAD = 4  # requests that a worker gets at once: of paths, whose lines a pipe holds
 MEMORY = 3 * 2**30  # bytes that a worker may allocate (Linux): twice what a picture of the largest size needs
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -133,23 +135,36 @@ class Worker:
         except (EOFError, OSError) as e:
             raise WorkerError("an extraction worker ended at its start: run python -m xmodal.features.worker") from e
 
-    def ask(self, cell: Cell, digest: str | None = None) -> Made | MediaError:
-        """If the process dies or takes too long, that is the cell's fault."""
+    def ask(self, requests: Sequence[Request]) -> list[Made | MediaError]:
+        """If the process dies or takes too long, that is the fault of the cell it was at."""
+        found: list[Made | MediaError] = []
         with self.lock:
-            return self._ask(cell, digest)
+            while len(found) < len(requests):
+                found += self._ask(requests[len(found) :])
+        return found
 
-    def _ask(self, cell: Cell, digest: str | None) -> Made | MediaError:
+    def _ask(self, requests: Sequence[Request]) -> list[Made | MediaError]:
+        """The answers up to a cell that ended the process. Requests go ahead of answers, so that it never waits for the next one."""
         if self.process is None or self.owner != os.getpid():  # that of a parent process answers the parent
             self.start()
+        found: list[Made | MediaError] = []
         start = time.monotonic()
-        arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
         try:
-            send(self.process.stdin, {"digest": digest, "cell": None if arrays else cell}, arrays)
-            header, arrays = receive(self.process.stdout)
+            with contextlib.suppress(OSError):  # it died, maybe after some answers
+                for cell, digest in requests:
+                    arrays = {"cell": np.frombuffer(cell, np.uint8)} if isinstance(cell, bytes) else {}
+                    send(self.process.stdin, {"digest": digest, "cell": None if arrays else cell}, arrays)
+            for _ in requests:
+                found.append(self.made(*receive(self.process.stdout)))
+                start = time.monotonic()
         except (EOFError, OSError):
             self.end()
             reason = "crashes the decoder" if time.monotonic() - start < TIMEOUT else "takes too long to decode"
-            return MediaError(reason, shown(cell), "replace the file")
+            found.append(MediaError(reason, shown(requests[len(found)][0]), "replace the file"))
+        return found
+
+    def made(self, header: Mapping[str, Any], arrays: Features) -> Made | MediaError:
+        """What an answer says."""
         if "error" in header:
             return MediaError(*header["error"])
         errors = {m: (Absent if absent else MediaError)(*parts) for m, (absent, *parts) in header["errors"].items()}
@@ -183,7 +198,7 @@ class Kept:
         """One cell's features."""
         if extraction.bounded:
             return attempt(extraction.one, cell)
-        return self.workers.setdefault(column, Worker(extraction)).ask(cell)
+        return self.workers.setdefault(column, Worker(extraction)).ask([(cell, "")])[0]
 
 
 @contextlib.contextmanager
@@ -192,15 +207,19 @@ def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Itera
     workers = [Worker(extraction) for _ in range(cores())]
     threads, idle = ThreadPoolExecutor(len(workers)), workers.copy()
 
-    def ask(request: Request) -> Made | MediaError:
+    def ask(requests: Sequence[Request]) -> list[Made | MediaError]:
         worker = idle.pop()  # there are as many as threads
         try:
-            return worker.ask(*request)
+            return worker.ask(requests)
         finally:
             idle.append(worker)
 
+    def answers(requests: Sequence[Request]) -> Iterator[Made | MediaError]:
+        size = 1 if any(isinstance(cell, bytes) for cell, _ in requests) else AHEAD
+        return chain.from_iterable(threads.map(ask, [requests[i : i + size] for i in range(0, len(requests), size)]))
+
     try:
-        yield lambda requests: threads.map(ask, requests)
+        yield answers
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for worker in workers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.fft import rfft
 
 RATE = 16_000  # samples a second
 WINDOW, HOP, LENGTH = 400, 160, 512  # samples: 25 ms, 10 ms, and what the Fourier transform is padded to
@@ -36,5 +35,5 @@ def log_mel(x_T: np.ndarray, bands: int) -> np.ndarray:
     """Logarithms of the energy in mel bands, of a sound at 16 kHz: float32 [L, F]; of one shorter than a window, one frame."""
     padded = np.pad(x_T, (0, max(WINDOW - len(x_T), 0)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW + 1)[:-1].astype(np.float32)
-    energy = np.abs(rfft(frames, LENGTH)) ** 2 / WINDOW
+    energy = np.abs(np.fft.rfft(frames, LENGTH)) ** 2 / WINDOW
     return np.asarray(np.log(energy @ filters(bands) + np.float32(FLOOR)))

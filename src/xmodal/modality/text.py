@@ -67,7 +67,8 @@ class Words:
         if pa.types.is_binary(column.type) or pa.types.is_nested(column.type):
             return None
         texts = counts(column)
-        count = texts.total()
+        if not (count := texts.total()):
+            return None
         words, letters = (float(np.mean([size(t) for t in texts])) for size in (words_in, len))
         kinds, share = len(texts), len(texts) / count
         if words >= 4 or letters >= 40:

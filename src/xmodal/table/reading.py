@@ -66,7 +66,7 @@ class Mixed(pa.ExtensionType):  # type: ignore[misc]
     @classmethod
     def of(cls, cells: Sequence[Any]) -> pa.Array:
         """Of checked cells; dates become text, which is read as the same date."""
-        words = (None if c is None else json.dumps(plain(c), default=text_of, skipkeys=True) for c in cells)
+        words = (None if c is None else json.dumps(plain(c), ensure_ascii=False, default=text_of, skipkeys=True) for c in cells)
         return pa.ExtensionArray.from_storage(cls(), pa.array(words, pa.string()))
 
     def __arrow_ext_serialize__(self) -> bytes:
@@ -85,6 +85,15 @@ def plain(cell: Any) -> Any:
     if isinstance(cell, Decimal):
         return int(cell) if cell.is_finite() and cell % 1 == 0 else float(cell)
     return cell if isinstance(cell, (str, *TYPED)) else text_of(cell)
+
+
+def valid(cell: Any) -> Any:
+    """The cell with U+FFFD for what is half a character of UTF-16, which UTF-8 cannot hold, also within lists and objects."""
+    if isinstance(cell, str):
+        return cell if cell.isascii() else cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(cell, (list, tuple)):
+        return (tuple if isinstance(cell, tuple) else list)(map(valid, cell))
+    return {valid(key): valid(one) for key, one in cell.items()} if isinstance(cell, dict) else cell
 
 
 def checked(cell: Any, column: str, media: bool = True) -> Any:
@@ -299,6 +308,7 @@ class Reading:
         if self.modality == "vector":
             return vector(cell, self.options)
         cell, measure = checked(cell, self.column, self.modality not in VALUES), MEASURES.get(self.modality)
+        cell = valid(cell) if isinstance(cell, str) else cell
         text = cell.strip() if isinstance(cell, str) else cell
         if measure is None and self.modality in VALUES:
             if isinstance(cell, dict):

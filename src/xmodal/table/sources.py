@@ -20,7 +20,7 @@ import pyarrow as pa
 from xmodal.errors import MissingExtra, TableError, unknown
 from xmodal.media import STAND_INS, kind_of
 from xmodal.table.delimited import read_delimited
-from xmodal.table.reading import TYPED, Mixed, checked, plain, text_of
+from xmodal.table.reading import TYPED, Mixed, checked, plain, text_of, valid
 
 KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), "text"), ".parquet": "parquet", **dict.fromkeys((".arrow", ".feather"), "arrow"),
@@ -90,8 +90,7 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
     if hasattr(source, "iloc") and not hasattr(source, "columns"):
         raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
     if hasattr(source, "iloc"):
-        names, columns = [str(c) for c in source.columns], [source.iloc[:, i] for i in range(len(source.columns))]
-        return Table(pa.table([array(v, n) for n, v in zip(names, columns, strict=True)], names=names), "the frame")
+        return columns_of(((str(name), source.iloc[:, i]) for i, name in enumerate(source.columns)), "the frame")
     if hasattr(source, "__arrow_c_stream__"):  # pyarrow, polars and others
         data = pa.table(source)
         views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
@@ -99,21 +98,37 @@ def read_table(source: Any, encoding: str | None = None, sheet: str | None = Non
     if isinstance(source, Mapping) and not any(isinstance(v, Iterable) and not isinstance(v, (str, bytes)) for v in source.values()):
         source = [source]  # a row
     if isinstance(source, Mapping):
-        return Table(pa.table({str(name): array(values, str(name)) for name, values in source.items()}), "the columns")
+        return columns_of(((str(name), values) for name, values in source.items()), "the columns")
     if not isinstance(source, Iterable):
         raise TableError("a path, a frame, or rows as dicts", type(source).__name__, "give one of these")
-    return Table(of_rows(list(source)), "the rows")
+    return of_rows(list(source), "the rows")
 
 
-def of_rows(rows: list[Any]) -> pa.Table:
+def columns_of(columns: Iterable[tuple[str, Any]], source: str) -> Table:
+    """Columns by name, in order. What no UTF-8 can hold is read as U+FFFD, and said."""
+    names, arrays, notes = list[str](), list[Any](), list[str]()
+    for name, values in columns:
+        names.append(valid(name))
+        try:
+            arrays.append(array(values, name))
+        except UnicodeEncodeError:
+            cells = list(values)
+            mended = [valid(cell) for cell in cells]
+            rows = [row for row, (one, two) in enumerate(zip(cells, mended, strict=True), 1) if repr(one) != repr(two)]
+            notes.append(f"column {names[-1]!r}: {len(rows)} cells hold half a character, the first in row {rows[0]}: read as U+FFFD")
+            arrays.append(array(mended, name))
+    return Table(pa.table(arrays, names=names), source, tuple(notes))
+
+
+def of_rows(rows: list[Any], source: str) -> Table:
     """Rows as dicts; a key that a row lacks is an empty cell."""
     wrong = next((i for i, row in enumerate(rows, 1) if not isinstance(row, Mapping)), None)
     if wrong:
         raise TableError("rows that are dicts of their cells", f"{type(rows[wrong - 1]).__name__} as row {wrong}", "name the columns")
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
-        return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct([])))])
-    return pa.table([array([row.get(name) for row in rows], str(name)) for name in names], names=list(map(str, names)))
+        return Table(pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct([])))]), source)
+    return columns_of(((str(name), [row.get(name) for row in rows]) for name in names), source)
 
 
 def array(values: Any, name: str) -> pa.Array | pa.ChunkedArray:
@@ -170,7 +185,6 @@ def boxed(cell: Any) -> dict[str, Any]:
 
 def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
     """By its first bytes, else by its suffix. Raises TableError for what is damaged, not there or of another kind."""
-    notes: list[str] = []
     kind, source = KINDS.get(path.suffix.lower()), str(path)
     if kind is None:
         raise TableError(f"a file of kind {', '.join(KINDS)}", source, "save the table as one of these")
@@ -182,18 +196,15 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
         kind = told(path, start, kind)
         if kind == "text":
             data, notes = read_delimited(path, path.read_bytes(), encoding)
-        elif kind == "json":
-            data = read_json(path)
-        elif kind == "excel":
-            data = read_workbook(path, sheet)
-        else:
-            from pyarrow import feather, parquet
+            return Table(data, source, tuple(notes))
+        if kind in ("json", "excel"):
+            return read_json(path) if kind == "json" else read_workbook(path, sheet)
+        from pyarrow import feather, parquet
 
-            data = parquet.ParquetFile(path).read() if kind == "parquet" else feather.read_table(path)
+        return Table(parquet.ParquetFile(path).read() if kind == "parquet" else feather.read_table(path), source)
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as e:
         expected = NAMES.get(kind) or f"a readable {path.suffix} file (as many cells in every row)"
         raise TableError(expected, f"a damaged one: {e} in {path}" if kind in NAMES else f"{e} in {path}", "mend the file") from e
-    return Table(data, source, tuple(notes))
 
 
 def told(path: Path, start: bytes, kind: str) -> str:
@@ -216,7 +227,7 @@ def told(path: Path, start: bytes, kind: str) -> str:
     return found or kind
 
 
-def read_json(path: Path) -> pa.Table:
+def read_json(path: Path) -> Table:
     """An object a line, or one list of objects."""
     text, rows = path.read_text(encoding="utf-8-sig"), []
     whole = text.lstrip().startswith("[")
@@ -226,10 +237,10 @@ def read_json(path: Path) -> pa.Table:
         except ValueError as e:
             raise TableError("one JSON object a line", f"{e} in line {number} of {path}", "mend that line") from e
         rows.extend(found if isinstance(found, list) and (whole or not found) else [found])
-    return of_rows(rows)
+    return of_rows(rows, str(path))
 
 
-def read_workbook(path: Path, sheet: str | None) -> pa.Table:
+def read_workbook(path: Path, sheet: str | None) -> Table:
     """The sheet that isn't empty, or the one asked for. Raises MissingExtra, TableError."""
     try:
         import python_calamine as calamine
@@ -247,7 +258,7 @@ def read_workbook(path: Path, sheet: str | None) -> pa.Table:
     header, *rows = sheets[full[0]]
     names = [text_of(cell) or "" for cell in header]
     rows = [row for row in rows if any(cell != "" for cell in row)]
-    return pa.table([array([None if row[i] == "" else row[i] for row in rows], name) for i, name in enumerate(names)], names=names)
+    return columns_of(((name, [None if row[i] == "" else row[i] for row in rows]) for i, name in enumerate(names)), str(path))
 
 
 def read_folder(path: Path) -> Table:
@@ -255,6 +266,6 @@ def read_folder(path: Path) -> Table:
     files = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file() and not LITTER.fullmatch(p.name))
     kept = [f for f in files if len(f.parts) > 1] or files
     notes = (f"{len(files) - len(kept)} files of {path} lie in no folder of it: they are left out",) if len(kept) < len(files) else ()
-    labels = pa.array([f.parts[0] if len(f.parts) > 1 else None for f in kept], pa.string())
-    data = pa.table({"file": pa.array([f.as_posix() for f in kept], pa.string()), "label": labels})
-    return Table(data, str(path), notes, id=("file",))
+    labels = [f.parts[0] if len(f.parts) > 1 else None for f in kept]
+    table = columns_of((("file", [f.as_posix() for f in kept]), ("label", labels)), str(path))
+    return replace(table, notes=(*notes, *table.notes), id=("file",))

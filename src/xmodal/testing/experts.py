@@ -33,7 +33,7 @@ def check_expert(
         same(answer(expert, only, frozenset([key])), answer(expert, gone), 0.0, f"{key!r} hidden is not {key!r} missing")
     first = {name: np.broadcast_to(score[:1], score.shape) for name, score in nothing.items()}
     same(nothing, first, tolerance, "rows without any input differ")
-    for part in (rows[::-1], rows[:1], rows[1:2], rows[2:3]):
+    for part in (rows[::-1], rows[:1], rows[1:2], rows[2:3], rows[:0]):
         some = replace(data, columns={k: c.rows(part).compact() for k, c in columns.items()}, cache={}, some={})
         these = {name: score[part] for name, score in every.items()}
         same(answer(expert, some), these, tolerance, f"the order of rows or what stands beside them counts: {part}")

@@ -19,6 +19,7 @@ def check_modality(modality: Modality, good: Sequence[Cell], bad: Sequence[Cell]
     """A column of good cells is recognised; each reads alone as in the column; bad cells are BROKEN or MISSING, and
     nothing but MediaError comes out of them. Raises AssertionError."""
     column = pa.chunked_array([pa.array(good)])
+    assert modality.recognise(column[:0], media) is None, "recognised where there is no cell"
     guess = modality.recognise(column, media)
     assert guess is not None and 0 < guess.score <= 1 and guess.reading.reason, f"{good!r} is not recognised"
     reading = guess.reading
