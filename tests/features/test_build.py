@@ -257,8 +257,8 @@ from xmodal.features.extractors.pixels import Pixels
 from xmodal.job import Input
 from xmodal.media import Media
 from xmodal.table import Reading, Table
-b = sys.modules["xmodal.features.build"]
-b.SHARD = 20
+b, e = (sys.modules[f"xmodal.features.{name}"] for name in ("build", "extract"))
+e.SHARD = 20
 root, names = Path(sys.argv[1]), [f"{i:04}.png" for i in range(int(sys.argv[2]), int(sys.argv[3]))]
 item = {"main.pic": Input("main.pic", "image", ("pic",))}
 read = {"pic": Reading("pic", "image")}

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, MediaError, TableError, Unfound
+from xmodal.formats import sort_of
 from xmodal.job import Json
-from xmodal.media import Cell, Media, Raw, attempt, sort_of
+from xmodal.media import Cell, Media, Raw, attempt
 from xmodal.table import Guess, Reading, distinct
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MediaError, TableError
+from xmodal.formats import array_of, sort_of
 from xmodal.job import Json
-from xmodal.media import Cell, Media, Raw, array_of, attempt, shown, sort_of
+from xmodal.media import Cell, Media, Raw, attempt, shown
 from xmodal.modality.files import NONE, Corruption, Files
 from xmodal.modality.vector import CORRUPTIONS, differing
 from xmodal.table import Guess, distinct
