@@ -289,3 +289,12 @@ def test_what_can_be_no_name_is_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(MediaError, match="no such file"):
         Media((tmp_path,)).open(name)
     assert Media((tmp_path,)).files(name) == [name]
+
+
+def test_an_object_that_is_no_file_is_an_error_and_none_is_no_file(tmp_path: Path) -> None:
+    media = Media((tmp_path,))
+    assert media.files({"bytes": None, "path": None}) == media.files({"path": ""}) == []
+    with pytest.raises(MediaError, match="neither a path nor bytes but dict"):
+        media.files({"x": [1]})
+    with pytest.raises(MediaError, match=f"no such file.*--media-root, which is {tmp_path}"):
+        media.open("none.png")

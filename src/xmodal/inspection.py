@@ -214,7 +214,7 @@ def classes(ready: Ready) -> Iterator[Finding]:
 
 def cuts(ready: Ready, field: Sequence[Member], seed: int) -> Iterator[Finding]:
     """Texts and sequences that a network of the fit would read in part."""
-    frozen = {i.name: c for k, i in ready.opened.inputs.items() if "unread" in (c := ready.data.columns[k]).dense}
+    frozen = {i.name: c for k, i in ready.opened.inputs.items() if "unread" in (c := ready.data.columns[k]).dense and c.digest_U is None}
     for note in say_unread({name: left_out(c, ready.known) for name, c in frozen.items()}):
         yield finding("columns", "warn", note, "put what decides first")
     for one in field:

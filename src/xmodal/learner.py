@@ -242,7 +242,11 @@ class Learner:
         member = self.model.answer.fusion
         if member is None:
             raise ConfigError("a model with a deep expert", "only classic experts", "name a network for an input with fit --encoder")
-        lacks = [f"column {name!r}: {count} of {opened.rows} cells are missing" for name, count in opened.missing.items()]
+        lacks = [
+            f"column {name!r}: {count} of {opened.rows} cells are missing"
+            for name, count in opened.missing.items()
+            if name in opened.table.data.column_names
+        ]  # of others it is said that they are not there
         return cast(Deep, member.expert).embed(data, np.arange(opened.rows)), [*opened.told, *lacks]
 
     def predict(self, source: Any) -> Any:

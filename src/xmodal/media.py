@@ -145,7 +145,7 @@ class Media:
         A file of just that name goes before all these. Raises MediaError."""
         if isinstance(cell, (list, tuple, np.ndarray)):
             found = [file for one in cell for file in self.files(one)]
-        elif isinstance(cell, Mapping):
+        elif isinstance(cell, Mapping) and cell.keys() & {"bytes", "path"}:
             found = self.files(cell.get("path") if cell.get("bytes") is None else cell["bytes"])
         elif isinstance(cell, (str, os.PathLike)):
             found = self._named(os.fspath(cell), separator)
@@ -180,6 +180,7 @@ class Media:
         """The real path, and how it was spelled if not as it stands: the literal name first, then Windows separators read as such, then
         the one file whose name differs only in case or has an extension more."""
         where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
+        do += f", which is {', '.join(map(str, self.roots))}" if self.roots else ""
         paths, how = list[str](), list[str]()
         for spelled in dict.fromkeys((name, name.replace("\\", "/"))) if nameable(name) else ():
             how = ["Windows separators"] if spelled != name else []

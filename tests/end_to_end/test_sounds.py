@@ -54,6 +54,7 @@ def test_sounds_from_fit_to_predict(folder, monkeypatch):
     code, out, err = go("fit", "table.csv", *words)
     assert code == 0, err
     assert "of 1 of 38 files only the start is read, 25% of their length is left out" in err
+    assert "classic experts read them whole" not in err
     code, out, err = go("predict", "model", "table.csv", "--proba")
     assert code == 0, err
     assert len(out.splitlines()) == 41

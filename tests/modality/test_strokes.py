@@ -66,6 +66,18 @@ def test_what_is_no_drawing_says_why(bad: Any, why: str) -> None:
         opened(bad)
 
 
+def test_an_object_alone_is_a_single_stroke() -> None:
+    stroke = {"x": [1, 2, 4], "y": [3, 5, 9]}
+    for cells in ([stroke] * 9, [json.dumps(stroke)] * 9):
+        guess = STROKES.recognise(pa.chunked_array([pa.array(cells)]), NOWHERE)
+        assert guess and guess.reading.modality == "strokes"
+    (file,) = {file for cell in (stroke, json.dumps(stroke), [stroke]) for file in STROKES.files(cell, NOWHERE)}
+    assert STROKES.open(file, NOWHERE).load()[:, [0, 1, 4]].tolist() == [[1, 3, 0], [2, 5, 0], [4, 9, 0]]
+    for other in ({"x": [1]}, {}, '{"strokes": []}'):
+        with pytest.raises(MediaError):
+            STROKES.files(other, NOWHERE)
+
+
 def test_a_dot_and_negative_axes_are_drawings() -> None:
     assert opened([[[-3, -4]]]).facts() == ["drawing", "a dot"]
     assert normalised(opened([[[-3, -4]]]).load())[:, :2].tolist() == [[0, 0]]

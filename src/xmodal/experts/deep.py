@@ -141,6 +141,8 @@ def unread(experts: Iterable[Expert], data: Data, rows: Rows) -> dict[str, np.nd
     for expert in experts:
         for key, given in expert.inputs.items():
             column = data.columns[key]  # of frozen networks, what they read stands beside what they made of it
+            if column.digest_U is not None and "unread" in column.dense:
+                continue  # of media that was said when they were read, whoever reads them
             if isinstance(expert, Deep) and "unread" not in column.dense:
                 column = data.transformed(key, encoder_class(expert.encoders[key]), expert.parts[key])
             if "unread" in column.dense:
@@ -151,7 +153,7 @@ def unread(experts: Iterable[Expert], data: Data, rows: Rows) -> dict[str, np.nd
 def say_unread(found: Mapping[str, np.ndarray]) -> list[str]:
     """What to say of it."""
     return [
-        f"input {name!r}: {cut} of {rows} cells are cut for its network, {100 * left / units:.0f} % of what they hold unread; "
+        f"input {name!r}: {cut:.0f} of {rows:.0f} cells are cut for its network, {100 * left / units:.0f} % of what they hold unread; "
         "classic experts read them whole"
         for name, (rows, cut, units, left) in found.items() if cut
     ]  # fmt: skip

@@ -85,6 +85,7 @@ def lines(data: bytes) -> list[Stroke]:
 def of_json(found: Any, form: str | None) -> list[Stroke]:
     """Strokes of points `[x, y, …]` or `{x, y, …}`, or of coordinates: `{x: […], y: […], …}` or `[[x, …], [y, …], …]` (Quick Draw).
     `form`: of lists, else the one that they have. Raises ValueError or TypeError."""
+    found = [found] if isinstance(found, Mapping) else found  # a single stroke
     if not isinstance(found, list) or not all(isinstance(one, (list, Mapping)) for one in found):
         raise ValueError("no list of strokes")
     if any(isinstance(one, Mapping) for one in found):
@@ -159,9 +160,10 @@ class Strokes(Files):
 
     def found(self, cell: Cell, media: Media, options: Mapping[str, Json]) -> list[str | bytes]:
         """The same as they are written; a drawing in the cell itself is one file. Raises MediaError."""
-        if isinstance(cell, str) and (cell.lstrip().startswith("[") or "\n" in cell.strip()):
+        if isinstance(cell, str) and (cell.lstrip().startswith(("[", "{")) or "\n" in cell.strip()):
             return [cell.encode(errors="replace")] if cell.strip() != "[]" else []
-        if isinstance(cell, (list, tuple, np.ndarray)) and not all(isinstance(one, (str, bytes)) or held_file(one) for one in cell):
+        parts = [cell] if isinstance(cell, Mapping) else cell
+        if isinstance(parts, (list, tuple, np.ndarray)) and not all(isinstance(one, (str, bytes)) or held_file(one) for one in parts):
             return [json.dumps(cell, default=np.ndarray.tolist).encode()]
         return super().files(cell, media, options)
 
