@@ -298,3 +298,5 @@ def test_an_object_that_is_no_file_is_an_error_and_none_is_no_file(tmp_path: Pat
         media.files({"x": [1]})
     with pytest.raises(MediaError, match=f"no such file.*--media-root, which is {tmp_path}"):
         media.open("none.png")
+    with pytest.raises(MediaError, match=r"a link, and nothing is fetched.*download"):
+        media.open("https://example.org/none.png")

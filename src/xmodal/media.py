@@ -181,6 +181,8 @@ class Media:
         the one file whose name differs only in case or has an extension more."""
         where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
         do += f", which is {', '.join(map(str, self.roots))}" if self.roots else ""
+        if "://" in name:
+            where, do = "a link, and nothing is fetched from the network", "download the files and give their paths"
         paths, how = list[str](), list[str]()
         for spelled in dict.fromkeys((name, name.replace("\\", "/"))) if nameable(name) else ():
             how = ["Windows separators"] if spelled != name else []
