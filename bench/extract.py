@@ -13,8 +13,9 @@ from PIL import Image
 
 from bench.common import Row, at_least, at_most, data
 from xmodal.encoders import ENCODERS
-from xmodal.features.build import Counts, digest_of, extract
+from xmodal.features import Counts
 from xmodal.features.column import FeatureColumn
+from xmodal.features.extract import digest_of, extract
 from xmodal.features.extractors import CLASSIC, Extractor
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction

@@ -26,7 +26,7 @@ from xmodal.errors import TargetError
 from xmodal.experts import EXPERTS
 from xmodal.features import Spec, Store
 from xmodal.fusion import FUSIONS
-from xmodal.job import Job, State
+from xmodal.job import Job
 from xmodal.modality import MODALITIES
 from xmodal.table import Reading, Table
 
@@ -93,17 +93,15 @@ class Recorder:
     def load(cls, folder):
         return cls(target="label", id=["id"], media_root=["kept"], sheet="kept")
 
-    def predictions(self, source, progress):
+    def outcomes(self, source, progress):
         assert isinstance(source, Table), "a table is read once"
         score = np.array([[0.75, 0.25]] * 3 + [[0.1, 0.9]] * 2)[-source.data.num_rows :]
-        state = np.full((len(score), 2), State.PRESENT)
-        if "broken" in source.data.column_names:
-            state[1:3, 0] = state[2, 1] = State.BROKEN
-        return types.SimpleNamespace(score=score, state_RM=state), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1]
+        lost = {"price": np.array([2]), "pic": np.array([1, 2])} if "broken" in source.data.column_names else {}
+        return types.SimpleNamespace(score=score), ["column 'pic', row 2: unreadable"][: source.data.num_rows - 1], lost
 
-    def embed(self, source, progress):
+    def embeddings(self, source, progress):
         assert isinstance(source, Table), "a table is read once"
-        return np.zeros((source.data.num_rows, 2), np.float32)
+        return np.zeros((source.data.num_rows, 2), np.float32), ["column 'pic': 2 of 5 cells are missing"]
 
     def intervals(self, score):
         return {"set": np.array(["no;yes"] * len(score))}
@@ -324,7 +322,7 @@ def test_predictions_keep_ids_and_order(run, tmp_path):
 def test_rows_that_rest_on_unreadable_cells_are_flagged(run, tmp_path):
     parquet.write_table(pa.table({"id": IDS, "broken": IDS}), tmp_path / "t.parquet")
     assert run("predict", "m", "t.parquet", "--out", "p.parquet").exit_code == 0
-    assert parquet.read_table(tmp_path / "p.parquet")["unreadable"].to_pylist() == ["", "picture", "picture;table", "", ""]
+    assert parquet.read_table(tmp_path / "p.parquet")["unreadable"].to_pylist() == ["", "pic", "pic;price", "", ""]
 
 
 def test_a_spreadsheet_runs_no_cell(run, tmp_path):

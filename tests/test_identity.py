@@ -19,9 +19,9 @@ from PIL import Image
 from xmodal import Learner
 from xmodal.errors import ConfigError
 from xmodal.features import Store, build
-from xmodal.features.build import vectors
 from xmodal.features.column import FeatureColumn
 from xmodal.features.extractors import CLASSIC
+from xmodal.features.typed import vectors
 from xmodal.identity import keys, looked_up, name_of, settled
 from xmodal.job import Input
 from xmodal.media import Media

@@ -164,3 +164,30 @@ def test_pictures_of_one_thing_stay_in_one_part(tmp_path: Path, known: dict[str,
     ready = Learner(target="y", media_root=tmp_path).ready(rows, lambda *_: None)
     assert len(set(zip(ready.groups.tolist(), np.arange(100) // 5, strict=True))) == len(set(ready.groups.tolist())) == 20
     assert "100 rows share pictures, texts or all other cells: such rows stay in one part" in ready.opened.notes
+
+
+def test_a_wrong_folder_fails_and_files_are_counted_by_rows(tmp_path: Path) -> None:
+    """500 rows of one broken placeholder are 500 rows."""
+    for i in range(20):
+        Image.fromarray(np.full((8, 8), i, np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "none.png").write_bytes(b"none")
+    names = ["none.png"] * 500 + ["lost.png"] * 50 + [f"{i % 20}.png" for i in range(50)]
+    rows = pd.DataFrame({"pic": names, "size": np.arange(600) % 7, "y": list("ab") * 300})
+    result = inspect(Learner(target="y", media_root=tmp_path), rows, lambda *_: None)
+    pic = next(c for c in result["columns"] if c["name"] == "pic")
+    assert (pic["broken"], pic["missing"]) == (550, 0)
+    assert pic["files"] == {
+        "unreadable: not a picture of kind JPEG, PNG, GIF, BMP, TIFF, WEBP, AVIF": 500,
+        "PNG": 50,
+        "unreadable: no such file": 50,
+    }
+    said = [line["says"] for line in result["findings"] if line["check"] == "unreadable"]
+    assert any(s.startswith("expected readable cells; got 550 unreadable in column 'pic': row 1: file 'none.png'") for s in said), said
+    assert any("row 501: file 'lost.png'" in s for s in said)
+    wrong = inspect(Learner(target="y", media_root=tmp_path / "elsewhere"), rows, lambda *_: None)
+    (failed,) = wrong["findings"]
+    assert (
+        failed["level"] == "fail"
+        and f"column 'pic': none of the 22 tried is there, the first: {tmp_path}/elsewhere/none.png" in failed["says"]
+    )
+    assert "--media-root" in failed["do"]

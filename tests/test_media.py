@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xmodal.errors import MediaError
-from xmodal.media import Caps, Media, encoded
+from xmodal.formats import encoded
+from xmodal.media import Caps, Media
 from xmodal.modality import MODALITIES
 
 

@@ -11,8 +11,9 @@ from xmodal import Learner
 from xmodal.errors import ConfigError, TableError, TargetError, UserError
 from xmodal.inspection import inspect
 from xmodal.job import Job
-from xmodal.prepare import open_new, read_labels, weights_of
+from xmodal.prepare import open_new, weights_of
 from xmodal.table import Table
+from xmodal.targets import read_labels
 
 FEW = {"epochs": 2, "minimum": 1, "folds": 2, "width": 8}
 

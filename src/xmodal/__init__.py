@@ -13,6 +13,7 @@ from xmodal.errors import (
     MissingExtra,
     TableError,
     TargetError,
+    Unfound,
     UserError,
     WorkerError,
     XmodalError,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Absent", "ArtefactError", "ConfigError", "CrossModalClassifier", "CrossModalRegressor", "Job", "Learner", "MediaError",
-    "MissingExtra", "Predictor", "TableError", "TargetError", "UserError", "WorkerError", "XmodalError",
+    "MissingExtra", "Predictor", "TableError", "TargetError", "Unfound", "UserError", "WorkerError", "XmodalError",
 ]  # fmt: skip
 HOMES = {"CrossModalClassifier": "estimators", "CrossModalRegressor": "estimators", "Job": "job"}  # the rest: learner
 

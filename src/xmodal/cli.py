@@ -31,7 +31,7 @@ from rich.console import Console
 from xmodal import __version__
 from xmodal.errors import ConfigError, TableError, UserError, unknown
 from xmodal.files import plain, write_beside
-from xmodal.job import Job, State, Training, changed, registry
+from xmodal.job import Job, Training, changed, registry
 
 FORMULA, SIGNED = r"^[=+\-@\t\r]", r"^[+\-]?[0-9.]+([eE][+\-]?[0-9]+)?$"  # what a spreadsheet runs, but for numbers
 FIELDS, HINTS = Job.__dataclass_fields__, get_type_hints(Job)
@@ -428,15 +428,17 @@ def predict(
     warn(not_read(name, read) for name in map(valid, row) if name not in known)
     rows = read_table(table or [row], learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
-        prediction, notes = learner.predictions(rows, progress)
+        prediction, notes, lost = learner.outcomes(rows, progress)
     warn(notes)
     columns = ids_of(rows, learner) | {target: learner.decide(prediction.score)}
     if proba:
         columns |= {f"probability_{c}": prediction.score[:, i] for i, c in enumerate(classes)}
     columns |= learner.intervals(prediction.score) if intervals else {}
-    names = [one.name for one in learner.model.answer.inputs.values()]
-    broken = [";".join(n for n, state in zip(names, row, strict=True) if state == State.BROKEN) for row in prediction.state_RM]
-    columns |= {"unreadable": broken} if any(broken) else {}  # what a row's answer could not rest on
+    unreadable: list[list[str]] = [[] for _ in prediction.score]  # what a row's answer could not rest on
+    for name, lost_rows in sorted(lost.items()):
+        for at in lost_rows.tolist():
+            unreadable[at].append(name)
+    columns |= {"unreadable": list(map(";".join, unreadable))} if lost else {}
     if table is None:
         typer.echo(json.dumps(pa.table(columns).to_pylist()[0], ensure_ascii=False))
     else:
@@ -458,7 +460,8 @@ def embed(
     learner = old_learner(model, given)
     rows = read_table(table, learner.job.encoding, learner.job.sheet)
     with progress_bar() as progress:
-        x_RD = learner.embed(rows, progress)
+        x_RD, notes = learner.embeddings(rows, progress)
+    warn(notes)
     if out.suffix == ".parquet":
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(x_RD.ravel()), x_RD.shape[1])
         write(pa.table(ids_of(rows, learner) | {"embedding": vectors}), out)

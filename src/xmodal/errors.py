@@ -6,7 +6,8 @@ XmodalError
 │   ├── TargetError        the target cannot be learnt
 │   ├── ConfigError        an unknown name or an impossible setting
 │   ├── MediaError         one cell's bytes cannot be used (the fit goes on, the cell is BROKEN)
-│   │   └── Absent         they hold nothing of the modality asked for (the cell is MISSING)
+│   │   ├── Absent         they hold nothing of the modality asked for (the cell is MISSING)
+│   │   └── Unfound        there is no such file in the folders where media may lie
 │   ├── ArtefactError      a model folder is damaged, incomplete or from a newer version
 │   └── MissingExtra       an optional package is not installed
 └── WorkerError            an extraction worker died and could not be replaced
@@ -54,6 +55,14 @@ class MediaError(UserError):
 
 class Absent(MediaError):
     """A good file holds nothing of this modality: a video without sound has nothing to mend."""
+
+
+class Unfound(MediaError):
+    """There is no such file. `path`: where it was looked for first."""
+
+    def __init__(self, reason: str, got: str, do: str, path: str) -> None:
+        super().__init__(reason, got, do)
+        self.path = path
 
 
 class ArtefactError(UserError):

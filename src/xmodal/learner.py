@@ -213,8 +213,12 @@ class Learner:
         return task.classes if isinstance(task, (Classify, MultiLabel)) else None
 
     def predictions(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str]]:
-        """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read.
-        Some thousand rows at a time, so that features and what is made of them stay small."""
+        """Probabilities [R, C] or values [R], and the state of every input of every row; columns and cells that could not be read."""
+        return self.outcomes(source, progress)[:2]
+
+    def outcomes(self, source: Any, progress: Progress = silent) -> tuple[Prediction, list[str], dict[str, Rows]]:
+        """The same, and in which rows something of a column could not be read. Some thousand rows at a time, so that features and what is
+        made of them stay small."""
         answer, table, parts, notes = self.model.answer, self.read(source), [], dict[str, None]()
         cut, broken = dict[str, np.ndarray](), Broken()
         for start in range(0, table.data.num_rows, BLOCK):
@@ -224,17 +228,22 @@ class Learner:
             found = unread((m.expert for m in answer.members), data, rows)
             cut = {name: cut.get(name, 0) + count for name, count in found.items()}
             notes |= dict.fromkeys(opened.notes)
-            broken.merge(opened.broken)
+            broken.add(opened.broken)
         said = [*notes, *broken.notes(), *say_unread(cut)]
-        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), said
+        return Prediction(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("score", "state_RM"))), said, broken.rows
 
     def embed(self, source: Any, progress: Progress = silent) -> np.ndarray:
         """The deep fusion's joint vector of each row, float32 [R, D]. Raises ConfigError where the model has no deep expert."""
+        return self.embeddings(source, progress)[0]
+
+    def embeddings(self, source: Any, progress: Progress = silent) -> tuple[np.ndarray, list[str]]:
+        """The same, and what to tell of columns and of cells that were missing or could not be read."""
         opened, data = self._again(self.read(source), progress)
         member = self.model.answer.fusion
         if member is None:
             raise ConfigError("a model with a deep expert", "only classic experts", "name a network for an input with fit --encoder")
-        return cast(Deep, member.expert).embed(data, np.arange(opened.rows))
+        lacks = [f"column {name!r}: {count} of {opened.rows} cells are missing" for name, count in opened.missing.items()]
+        return cast(Deep, member.expert).embed(data, np.arange(opened.rows)), [*opened.told, *lacks]
 
     def predict(self, source: Any) -> Any:
         """Classes [R] or values [R], in row order; of a pandas frame, a series with its index. Classes are of the type that the fit's

@@ -11,17 +11,12 @@ import contextlib
 import io
 import json
 import lzma
-import math
 import os
 import posixpath
 import re
 import stat
-import struct
-import sys
 import tarfile
-import tokenize
 import unicodedata
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -34,7 +29,8 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from xmodal.errors import MediaError
+from xmodal.errors import MediaError, Unfound
+from xmodal.formats import kind_of
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
@@ -46,29 +42,9 @@ STAND_INS = {
     b"<!doctype html": ("a web page", "download the file again"),
     b"<html": ("a web page", "download the file again"),
 }
-# What stands at a place near the start of a file tells its kind, whatever its name; by the modality that it is of.
-MARKS = {
-    "image": (
-        (0, rb"\x89PNG", "PNG"), (0, rb"\xff\xd8\xff", "JPEG"), (0, rb"GIF8", "GIF"), (0, rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF"),
-        (0, rb"RIFF....WEBP", "WEBP"), (0, rb"BM....\0\0\0\0", "BMP"), (4, rb"ftypavi[fs]|ftyp.{8,24}avif", "AVIF"),
-        (4, rb"ftyp(?:he[iv]|mif1|msf1)", "HEIC"), (128, rb"DICM", "DICOM"), (0, rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
-        (0, rb"\0\0\0\x0cjP  ", "JPEG 2000"), (0, rb"%PDF", "PDF"), (0, rb"8BPS", "Photoshop"), (0, rb"(?:<\?xml.*)?<svg", "SVG"),
-    ),
-    "audio": (
-        (0, rb"(?:RIFF|RF64|riff)....WAVE", "WAV"), (0, rb"fLaC", "FLAC"), (0, rb"OggS", "OGG"),
-        (0, rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", "MP3"), (4, rb"ftyp(?:M4A|M4B)", "M4A"), (0, rb"FORM....AIF", "AIFF"),
-    ),
-    "video": (
-        (0, rb"RIFF....AVI ", "AVI"), (0, rb"\x1aE\xdf\xa3", "MKV"), (4, rb"ftyp", "MP4"), (0, rb"\0\0\x01[\xba\xb3]", "MPEG"),
-    ),
-    "array": ((0, rb"\x93NUMPY", "NPY"),),
-}  # fmt: skip
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{40,}={0,2}\s*")
 DRIVE = re.compile(r"[A-Za-z]:/")
 ARCHIVE_DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, lzma.LZMAError)
-NPY_DAMAGE = (ValueError, TypeError, LookupError, SyntaxError, ArithmeticError, AttributeError, EOFError, MemoryError, RecursionError,
-              tokenize.TokenError, struct.error)  # fmt: skip
-GREY = 257  # 65,535 / 255
 
 
 @dataclass(frozen=True)
@@ -142,7 +118,7 @@ class Media:
             return io.BytesIO(self.held[cell])
         if not isinstance(cell, (str, os.PathLike)):
             raise MediaError(f"neither a path nor bytes but {type(cell).__name__}", shown(cell), "give a path or bytes")
-        path, how = self._find(os.fspath(cell))
+        path, how = self.find(os.fspath(cell))
         try:
             if not os.path.lexists(path) and (at := member_of(path)):
                 content, size = at[0].read(at[1], self.caps.bytes)
@@ -161,7 +137,7 @@ class Media:
 
     def literal(self, name: str) -> bool:
         """Whether there is a file of just this name."""
-        found = attempt(self._find, name)
+        found = attempt(self.find, name)
         return not isinstance(found, MediaError) and not found[1]
 
     def files(self, cell: Cell, separator: str | None = None) -> list[str | bytes]:
@@ -186,7 +162,7 @@ class Media:
             return []
         if cell[:5].lower() == "data:" or any(os.path.isfile(os.path.join(root, cell)) for root in self.roots):  # most cells
             return [cell]
-        found = attempt(self._find, cell)
+        found = attempt(self.find, cell)
         if isinstance(found, MediaError):
             if cell.lstrip().startswith("["):
                 with contextlib.suppress(ValueError, RecursionError):
@@ -195,12 +171,12 @@ class Media:
         held = {} if os.path.isfile(found[0]) else children(found[0])
         names = sorted({f"{cell.rstrip('/')}/{name}" for alike in held.values() for name in alike if not name.startswith(".")})
         if len(names) <= self.caps.files:
-            names = [name for name in names if not children(self._find(name)[0])]
+            names = [name for name in names if not children(self.find(name)[0])]
         if held and not names:
             raise MediaError("an empty folder", shown(cell), "replace the folder")
         return [*names] if held else [cell]
 
-    def _find(self, name: str) -> tuple[str, list[str]]:
+    def find(self, name: str) -> tuple[str, list[str]]:
         """The real path, and how it was spelled if not as it stands: the literal name first, then Windows separators read as such, then
         the one file whose name differs only in case or has an extension more."""
         where, do = "no such file" if self.roots else "a path, but no media root", "check the path and --media-root"
@@ -219,7 +195,7 @@ class Media:
                 return alike[0], [*how, "another case or no extension"]
             if alike := alike or self._alike(os.path.splitext(path)[0]):
                 do = f"did you mean {' or '.join(repr(os.path.basename(a)) for a in alike[:3])}?"
-        raise MediaError(where, shown(name), do)
+        raise Unfound(where, shown(name), do, paths[0] if paths else name)
 
     def _alike(self, path: str) -> list[str]:
         """The paths inside the roots that differ from this one only in case, else only in that and in an extension more."""
@@ -256,19 +232,6 @@ def shown(cell: Cell) -> str:
     """A cell as it stands in messages."""
     text = str(cell) if not isinstance(cell, bytes) else f"{len(cell)} bytes"
     return text if isinstance(cell, bytes) else f"file {text if len(text) <= 200 else text[:60] + '…'!r}"
-
-
-def kind_of(start: bytes) -> str:
-    """The kind of a file by its first bytes; empty if it isn't known."""
-    return sort_of(start)[1]
-
-
-def sort_of(start: bytes) -> tuple[str, str]:
-    """The modality and the kind of a file by its first bytes; empty if they aren't known."""
-    found = (
-        (sort, kind) for sort, marks in MARKS.items() for at, mark, kind in marks if re.compile(mark, re.DOTALL).match(start[:256], at)
-    )
-    return next(found, ("", ""))
 
 
 def embedded(cell: str) -> bytes | None:
@@ -352,83 +315,6 @@ def children(folder: str) -> dict[str, list[str]]:
         return names_in(folder, at, stamp(at[0].path if at else folder))
     except OSError:
         return {}
-
-
-def encoded(cell: Any) -> Any:
-    """A picture of Pillow's, or an array of pixels, as the bytes of a file, without loss; buffers as bytes; in a list too; other cells as
-    they are. Grey of 16 bits stays so; colours, 0…1 as floats, have 8; an H × W of other numbers becomes .npy. Raises MediaError."""
-    pillow = sys.modules.get("PIL.Image")
-    if isinstance(cell, (list, tuple)):
-        return [encoded(one) for one in cell]
-    if isinstance(cell, (bytearray, memoryview)):
-        return bytes(cell)
-    if pillow and isinstance(cell, pillow.Image):
-        return of_image(cell)
-    if isinstance(cell, np.ndarray) and cell.ndim == 2 and cell.dtype.kind in "fiu" and cell.dtype not in (np.uint8, np.uint16):
-        np.save(file := io.BytesIO(), cell, allow_pickle=False)  # pixels or steps: that is for the column's reading to say
-        return file.getvalue()
-    return of_array(cell) if isinstance(cell, np.ndarray) and cell.ndim in (2, 3) else cell
-
-
-def of_image(image: Any) -> bytes:
-    """The very file that it was opened from, if nothing was done to it yet; else a PNG, or TIFF for what PNG can't hold, upright."""
-    from PIL import ImageOps
-
-    file = io.BytesIO()
-    try:
-        if getattr(image, "tile", None) and getattr(image, "fp", None) and not image.tell():
-            at = image.fp.tell()
-            image.fp.seek(0)
-            content: bytes = image.fp.read()
-            image.fp.seek(at)
-            if kind_of(content):
-                return content
-        upright = ImageOps.exif_transpose(image)
-        upright = upright.convert("RGB") if upright.mode == "HSV" else upright
-        plain = upright.mode in ("1", "L", "LA", "P", "RGB", "RGBA") or upright.mode.startswith("I;16")
-        upright.save(file, "PNG" if plain else "TIFF", **({"compress_level": 1} if plain else {}))
-    except (OSError, ValueError, SyntaxError) as e:
-        raise MediaError(f"a picture that cannot be read: {e}", repr(image), "open it again") from e
-    return file.getvalue()
-
-
-def of_array(pixels: np.ndarray) -> bytes:
-    """[H, W] or [H, W, 1, 3 or 4]: uint8, uint16, bool, or floats 0…1. Raises MediaError."""
-    from PIL import Image
-
-    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    got = f"an array of shape {pixels.shape} and type {pixels.dtype}"
-    if not pixels.size or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise MediaError("no shape of a picture", got, "give H × W, H × W × 3 or H × W × 4")
-    if pixels.dtype.kind == "f":
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN neither
-            raise MediaError("floats that are not all from 0 to 1", got, "divide it by its range")
-        pixels = np.rint(pixels.astype(np.float64) * 65535).astype(np.uint16)
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        pixels = (pixels // GREY).astype(np.uint8)
-    if pixels.dtype not in (np.bool_, np.uint8, np.uint16):
-        raise MediaError("no type of pixels", got, "convert it to uint8, uint16 or floats from 0 to 1")
-    file = io.BytesIO()
-    Image.fromarray(pixels * np.uint8(255) if pixels.dtype == np.bool_ else pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def array_of(content: bytes, name: str) -> np.ndarray:
-    """The array of a .npy file, never unpickled, its size checked before it is made. Raises MediaError."""
-    file = io.BytesIO(content)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # headers of Python 2
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, by_column, kind = read(file)
-        if kind.hasobject:
-            raise MediaError("an array of pickled objects, which are never loaded", name, "save numbers")
-        if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize > len(content) - file.tell():
-            raise MediaError(f"cut off: its header says shape {shape}", name, "save it again")
-        flat = np.frombuffer(content, kind, math.prod(shape), file.tell()) if math.prod(shape) else np.zeros(0, kind)
-        return flat.reshape(shape, order="F" if by_column else "C")
-    except NPY_DAMAGE as e:
-        raise MediaError(f"a damaged .npy file: {type(e).__name__}", name, "save it again") from e
 
 
 def attempt(action: Callable[..., T], *arguments: Any) -> T | MediaError:

@@ -14,8 +14,8 @@ import pyarrow as pa
 from xmodal.answer import Answer
 from xmodal.experts.data import TableData
 from xmodal.features import Counts, FeatureColumn, build
-from xmodal.features.build import shaped, vectors, width_of
 from xmodal.features.extractors.series import summary_size
+from xmodal.features.typed import shaped, vectors, width_of
 from xmodal.files import part_of
 from xmodal.job import Key, State
 from xmodal.media import Media

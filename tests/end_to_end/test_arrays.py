@@ -73,6 +73,15 @@ def test_the_whole_way(run, tmp_path):
     assert code == 0 and json.loads(out)["targets"]["label"]["n"] > 5
 
 
+def test_a_joined_table_is_used_where_it_is_named_and_else_said_to_be_left_out(run):
+    code, out, err = run("config", *ROLES, *JOINS, "--use", "emb", "--use", "pos")
+    assert code == 0, err
+    assert '# "pos": vector' in out and '# "a.b"' not in out
+    shown = json.loads(run("inspect", *ROLES, *JOINS, "--use", "emb", "--use", "pos", "--json")[1])
+    assert [c["name"] for c in shown["columns"]] == ["emb", "pos"]
+    assert any(f["says"] == "joined 'a.b' is left out: --use doesn't name it" for f in shown["findings"])
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "says"), [(1, "[1, 2]", "2 in row 5 and 3 in row 2"), (2, "[[1, 2, 3], [4, 5, 6]]", "2 in row 2 and 3 in row 5")]
 )

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from xmodal import Learner, cli
-from xmodal.features.build import hashed
+from xmodal.features.typed import hashed
 from xmodal.identity import digests, id_words
 
 ROWS = 65  # and 45 of them to train on, so that of 17 quantiles many would be cells

@@ -140,7 +140,7 @@ def test_clips_without_sound_among_clips_with_it(tmp_path):
     prediction, notes = learner.predictions(tmp_path / "table.csv", lambda *_: None)
     assert list(learner.model.answer.inputs) == ["main.clip:audio", "main.clip:video"]
     assert prediction.state_RM.tolist() == [[State.MISSING if row < 10 else State.PRESENT, State.PRESENT] for row in range(40)]
-    assert [n for n in notes if "sound" in n] == ["column 'clip:audio': 10 of 40 files missing: a video without a sound track"]
+    assert [n for n in notes if "sound" in n] == ["column 'clip:audio': nothing in 10 of 40 cells: a video without a sound track"]
     data, _ = learner._again(learner.read(tmp_path / "table.csv"), lambda *_: None)[1], None
     column = data.columns["main.clip:audio"]
     assert (column.row_BK[:10] == -1).all() and (column.row_BK[10:] >= 0).all()

@@ -248,6 +248,22 @@ def test_vectors_of_rows(learner, table, tmp_path):
     assert CliRunner().invoke(cli.app, [*command, "z.csv"]).exit_code == 1
 
 
+def test_what_a_row_lacks_is_said_by_embed_and_named_by_predict(learner, table, tmp_path):
+    path, rows = table
+    learner.save(tmp_path / "model")
+    (path.parent / "bad.png").write_bytes(b"none")
+    worse = rows.assign(size=rows["size"].astype(object), picture=["bad.png"] * 50 + [None] * 3 + rows["picture"].tolist()[53:])
+    worse.loc[7, "size"] = "oops"
+    worse.to_csv(path.with_name("worse.csv"), index=False)
+    end = [str(tmp_path / "model"), str(path.with_name("worse.csv")), "--media-root", str(path.parent), "--out"]
+    for command, name in (("predict", "p.csv"), ("embed", "z.npy")):
+        said = CliRunner().invoke(cli.app, [command, *end, str(tmp_path / name)]).stderr
+        assert "got 50 unreadable in column 'picture': row 1: file 'bad.png'" in said and "column 'size', row 8: 'oops'" in said
+        assert ("column 'picture': 3 of 90 cells are missing" in said) == (command == "embed")
+    flagged = pd.read_csv(tmp_path / "p.csv")["unreadable"].fillna("").tolist()
+    assert flagged == [*["picture"] * 7, "picture;size", *["picture"] * 42, *[""] * 40]
+
+
 def test_the_deep_fusion_alone_can_be_shipped(learner, table, tmp_path):
     path, rows = table
     roles = {"id": "key", "ignore": "value", "training": {"epochs": 4, "minimum": 1, "folds": 3}}

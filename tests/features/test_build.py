@@ -14,7 +14,7 @@ import pytest
 
 import xmodal
 from xmodal.errors import MediaError, WorkerError
-from xmodal.features import FeatureColumn, Store, build, build_row
+from xmodal.features import Broken, FeatureColumn, Store, build, build_row
 from xmodal.features import worker as pools
 from xmodal.features.extractors.descriptor import Descriptor
 from xmodal.features.extractors.pixels import Pixels
@@ -257,8 +257,8 @@ from xmodal.features.extractors.pixels import Pixels
 from xmodal.job import Input
 from xmodal.media import Media
 from xmodal.table import Reading, Table
-b = sys.modules["xmodal.features.build"]
-b.SHARD = 20
+b, e = (sys.modules[f"xmodal.features.{name}"] for name in ("build", "extract"))
+e.SHARD = 20
 root, names = Path(sys.argv[1]), [f"{i:04}.png" for i in range(int(sys.argv[2]), int(sys.argv[3]))]
 item = {"main.pic": Input("main.pic", "image", ("pic",))}
 read = {"pic": Reading("pic", "image")}
@@ -344,3 +344,27 @@ def test_bytes_that_change_between_digest_and_decode_are_not_stored(tmp_path: Pa
     draw(1)
     with pytest.raises(MediaError, match="changed"):
         Extraction({"image": (Pixels(),)}, Media((tmp_path / "pics",))).one("0000.png", "0" * 32)
+
+
+def test_rows_with_something_unreadable_are_counted_one_by_one(tmp_path: Path, draw: Draw) -> None:
+    """Against the rows by hand: a placeholder that many share counts for each, two in one row once."""
+    names = draw(6)
+    for name in ("bad.png", "worse.png"):
+        (tmp_path / "pics" / name).write_bytes(name.encode())
+    good, kinds, random = set(names), [*names, "bad.png", "worse.png", "none.png"], np.random.default_rng(0)
+    rows = [[kinds[k] for k in random.integers(0, len(kinds), random.integers(0, 4))] for _ in range(200)]
+    rows[0], rows[1] = ["bad.png", "worse.png"], ["0000.png", "none.png"]
+    table = Table(pa.table({"pic": [";".join(row) for row in rows]}), "t", first=40)
+    reading = {"pic": Reading("pic", "image", {"separator": ";"})}
+    columns, counts = build(table, reading, PICTURE, BOTH, Media((tmp_path / "pics",)), Store(tmp_path / "store"))
+    wrong = [row for row, files in enumerate(rows) if not good.issuperset(files)]
+    assert counts.lost["pic"].tolist() == [40 + row for row in wrong] and len(wrong) > 60 > len(counts.broken) == 3
+    all_wrong = [row for row, files in enumerate(rows) if files and not good & set(files)]
+    assert np.flatnonzero(columns["main.pic"].state_B == State.BROKEN).tolist() == all_wrong
+    broken = Broken()
+    broken.add(counts)
+    (note,) = broken.notes()
+    assert f"got {len(wrong)} unreadable in column 'pic': row 41: " in note and note.count("row ") == 3
+    later = Broken({"pic": np.array([500])}, [MediaError("x", "y", "z", "pic", 501)])
+    broken.add(later)
+    assert f"got {len(wrong) + 1} unreadable" in broken.notes()[0] and "row 501" not in broken.notes()[0]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from xmodal import Learner
 from xmodal.errors import ConfigError
 from xmodal.features import Store, build
-from xmodal.features.build import vectors
 from xmodal.features.corrupt import SEVERITIES, Corruption, Worse, corrupted, known
 from xmodal.features.extractors import CLASSIC, EXTRACTORS
+from xmodal.features.typed import vectors
 from xmodal.job import Input
 from xmodal.media import Media
 from xmodal.modality import MODALITIES

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from xmodal.errors import ConfigError
+from xmodal.errors import ConfigError, TableError
 from xmodal.job import Input, Job
 from xmodal.media import Media
 from xmodal.modality import inputs, readings
@@ -113,11 +113,19 @@ def test_pictures(photos: Path) -> None:
     got = readings(table(pic=names, raw=[Path(photos, names[i % 20]).read_bytes() for i in range(22)]), Job(), media)[0]
     assert {n: r.modality for n, r in got.items()} == {"pic": "image", "raw": "image"}
     assert got["pic"].reason == "20 of 22 sampled cells open as pictures"
-    with pytest.raises(ConfigError, match=r"(?s)column 'pic'.*none of 22 opens.*no such file.*--media-root"):
-        readings(table(pic=names), Job(), Media((photos / "my photos",)))
+    wrong, inside = Media((photos / "my photos",)), [f"[[[{i}, 0], [1, 2], [2, 3], [5, 4], [3, 3]]]" for i in range(22)]
+    for given in (table(pic=names), table(pic=names, ink=inside, text=["a b c", "d"] * 11)):
+        for job in (Job(), Job(modality={"pic": "image"})):
+            with pytest.raises(TableError, match=r"column 'pic': none of the 22 tried is there, the first: /.*/red car 00.*--media-root"):
+                readings(given, job, wrong)
+    ids = table(pic=[f"no{i}" for i in range(22)], more=["1", "2"] * 11)
+    with pytest.raises(TableError, match=r"column 'pic': none of the 22 tried is there, the first: .*no0"):
+        readings(ids, Job(modality={"pic": "image"}), media)
     both = table(pic=names, source=[f"elsewhere/{i}.jpg" for i in range(22)])
     assert kinds(both, media=media) == {"pic": "image"}  # the folder is right: that column is left out, and said
-    assert "none of 22 opens" in readings(both, Job(), media)[1][0]
+    assert "none of the 22 tried is there" in readings(both, Job(), media)[1][0]
+    links = table(ink=inside, source=[f"https://example.org/{i}.jpg" for i in range(22)])
+    assert kinds(links, media=wrong) == {"ink": "strokes"}, "links are no paths"
     assert kinds(both, Job(modality={"source": "text"}), media) == {"pic": "image", "source": "text"}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from xmodal.features.build import Broken, Counts, build, build_row
+from xmodal.features.build import build, build_row
 from xmodal.features.column import FeatureColumn, Fitted, Spec
+from xmodal.features.counts import Broken, Counts
 from xmodal.features.store import Store
 
 __all__ = ["Broken", "Counts", "FeatureColumn", "Fitted", "Spec", "Store", "build", "build_row"]

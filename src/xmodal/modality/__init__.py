@@ -6,16 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import ConfigError, TableError, unknown
+from xmodal.errors import ConfigError, MediaError, TableError, Unfound, unknown
 from xmodal.job import MAIN, Input, Job, Json, Key, matching, registered, registry
-from xmodal.media import Cell, Media, Raw
+from xmodal.media import Cell, Media, Raw, attempt
 from xmodal.modality.audio import Audio
-from xmodal.modality.files import NONE
+from xmodal.modality.files import NONE, spread
 from xmodal.modality.image import Image
 from xmodal.modality.plain import MOSTLY, Measure
 from xmodal.modality.sequence import Sequence
@@ -23,7 +23,7 @@ from xmodal.modality.strokes import FORMS, Strokes
 from xmodal.modality.text import Words, coded, counts
 from xmodal.modality.vector import Vector
 from xmodal.modality.video import Video
-from xmodal.table import GAPS, Guess, Reading, Table
+from xmodal.table import GAPS, Guess, Reading, Table, distinct
 from xmodal.table.reading import MEASURES, spelled
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
@@ -48,6 +48,10 @@ class Modality(Protocol):
 class MediaModality(Modality, Protocol):
     """One whose cells are files or bytes."""
 
+    def recognise(self, column: pa.ChunkedArray, media: Media, asked: bool = False) -> Guess | None:
+        """The same. Raises TableError where it is `asked` for, or names say so, and no file is there."""
+        ...
+
     def open(self, cell: Cell, media: Media) -> Raw:
         """Header checked, nothing decoded. Raises MediaError."""
         ...
@@ -61,7 +65,7 @@ class MediaModality(Modality, Protocol):
         ...
 
     def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Mapping[str, int]:
-        """How many distinct files are of each format, are odd in some way, or why they don't open: for `inspect`."""
+        """How many files of all rows are of each format, are odd in some way, or why they don't open: for `inspect`."""
         ...
 
 
@@ -91,15 +95,18 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
             asked(way.modality[name])
     found = list[Reading]()
     said = list(table.notes)
-    wrong: ConfigError | None = None
+    wrong = lost = None
     for name in table.data.column_names:
         if name in roles or name in job.ignore or (job.use and name not in job.use):
+            said += [f"joined {name!r} is left out: --use doesn't name it"] if name in table.made and name not in job.ignore else []
             continue
         try:
             several = [reading(name, table.column(name), how, media) for how in ways(name, job)]
         except ConfigError as e:
             wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [f"{e.got}; {e.do}"]
-        except TableError as e:  # vectors or sequences of several widths
+            if isinstance(e.__cause__, Unfound):
+                lost = TableError(e.expected, wrong.got, f"{e.do}; or leave the column out with --ignore")
+        except TableError as e:  # vectors or sequences of several widths; no file is there
             raise TableError(e.expected, f"column {name!r}: {e.got}", f"{e.do}; or leave the column out with --ignore") from e
         for read in several:
             if isinstance(read, Guess):
@@ -109,11 +116,20 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
                 said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
             else:
                 said.append(f"column {name!r} is left out: {read}")
+    if lost and not any(family(r) == "media" and lie_there(r, table.column(r.column), media) for r in found):
+        raise lost  # where no column's files are there, the folder must be wrong
     if wrong and not any(family(r) == "media" for r in found):
-        raise wrong  # where no column's files open, the folder must be wrong
+        raise wrong
     if not found:
         raise ConfigError("a column to learn from", "; ".join(said) or "none besides the roles", "name one with --use")
     return named(found), list(dict.fromkeys(said))
+
+
+def lie_there(reading: Reading, column: pa.ChunkedArray, media: Media) -> bool:
+    """Whether its cells name files, some of which are there."""
+    held = [attempt(media.files, cell, reading.options.get("separator")) for cell in spread(distinct(column)[0])]
+    files = [file for files in held if not isinstance(files, MediaError) for file in files]
+    return any(isinstance(file, str) and not isinstance(attempt(media.find, file), MediaError) for file in files)
 
 
 def named(readings: Iterable[Reading]) -> dict[str, Reading]:
@@ -169,7 +185,9 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         if modality.family != "media" and pa.types.is_struct(column.type):
             raise nested(column)
         guess = modality.read(column, options) if isinstance(modality, Measure) else None
-        if modality.family in ("media", "vector"):  # several files in a cell have a separator, vectors a width
+        if modality.family == "media":  # several files in a cell have a separator
+            guess = cast(MediaModality, modality).recognise(column, media, asked=True)
+        if modality.family == "vector":  # of a width
             guess = modality.recognise(column, media)
         if guess is None and modality.family == "vector":
             raise ConfigError("lists of numbers in every cell", f"other cells in column {name!r}", "give it another --modality")

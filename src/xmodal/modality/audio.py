@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xmodal.errors import Absent, MediaError
-from xmodal.media import Cell, Media, Raw, shown, sort_of
+from xmodal.formats import sort_of
+from xmodal.media import Cell, Media, Raw, shown
 from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.spectrum import RATE, log_mel
 

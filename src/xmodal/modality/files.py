@@ -12,9 +12,10 @@ from typing import ClassVar, Literal, Protocol, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import ConfigError, MediaError
+from xmodal.errors import ConfigError, MediaError, TableError, Unfound
+from xmodal.formats import sort_of
 from xmodal.job import Json
-from xmodal.media import Cell, Media, Raw, attempt, sort_of
+from xmodal.media import Cell, Media, Raw, attempt
 from xmodal.table import Guess, Reading, distinct
 
 T = TypeVar("T")
@@ -67,8 +68,9 @@ class Files(ABC):
         """What else of the reading these cells decide, and what to tell of it."""
         return {}, ()
 
-    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
-        """By the headers of cells spread over the column. Raises ConfigError for paths of such files of which none opens."""
+    def recognise(self, column: pa.ChunkedArray, media: Media, asked: bool = False) -> Guess | None:
+        """By the headers of cells spread over the column. Raises ConfigError for paths of such files of which none opens, because of
+        Unfound if none is there; TableError then where they are `asked` for."""
         whole = column
         if pa.types.is_nested(column.type):
             column = column.take(pa.array(spread(range(len(column)))))
@@ -90,9 +92,14 @@ class Files(ABC):
             good = [p for p in tried if not isinstance(p, MediaError)]
             opened, called = opened + bool(good), called + any(map(self.named, files))
             strange += bool(good) and not any(map(self.natural, good))
-        if max(opened, called) <= len(held) / 2:
+        if max(opened, called) <= len(held) / 2 and not (asked and errors):
             return None
-        if not opened:
+        if errors and not opened:
+            gone = [e.path for e in errors if isinstance(e, Unfound) and "://" not in e.cell]  # links are no paths
+            if len(gone) == len(errors):
+                got = f"none of the {len(gone)} tried is there, the first: {gone[0]}"
+                do = "give the folder in which they lie with --media-root"
+                raise (TableError if asked else ConfigError)(f"{self.noun} at its paths", got, do) from errors[0]
             got = f"none of {len(held)} opens, the first: {errors[0].got}"
             do = f"{errors[0].do}; or give --media-root FOLDER, or leave the column out with --ignore"
             raise ConfigError(f"{self.noun} at its paths", got, do)
@@ -113,14 +120,17 @@ class Files(ABC):
         return best
 
     def survey(self, column: pa.ChunkedArray, media: Media, reading: Reading) -> Counter[str]:
-        """How many distinct files are of each format, are odd in some way, are spelled otherwise, or why they don't open."""
-        counts, before = Counter[str](), media.said.copy()
-        for cell in distinct(column)[0][:-1]:
+        """How many files of all rows are of each format, are odd in some way, are spelled otherwise, or why they don't open."""
+        counts, (cells, row) = Counter[str](), distinct(column)
+        for cell, often in zip(cells[:-1], np.bincount(row, minlength=len(cells)).tolist(), strict=False):
+            media.said.clear()
             files = attempt(self.files, cell, media, reading.options)
             for file in [files] if isinstance(files, MediaError) else files:
                 opened = file if isinstance(file, MediaError) else attempt(self.open, file, media)
-                counts.update([f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts())
-        return counts + (media.said - before)
+                facts = [f"unreadable: {opened.reason}"] if isinstance(opened, MediaError) else opened.facts()
+                counts += Counter(dict.fromkeys(facts, often))
+            counts += Counter(dict.fromkeys(media.said, often))
+        return counts
 
 
 def spread(cells: Sequence[T]) -> Sequence[T]:

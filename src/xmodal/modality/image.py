@@ -20,7 +20,8 @@ from PIL import Image as Pillow
 from PIL import ImageChops, ImageFilter, ImageOps, UnidentifiedImageError, features
 
 from xmodal.errors import MediaError
-from xmodal.media import Cell, Media, Raw, array_of, kind_of, of_array, shown
+from xmodal.formats import array_of, kind_of, of_array
+from xmodal.media import Cell, Media, Raw, shown
 from xmodal.modality.files import Corruption, Files
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if "avif" in features.modules and features.check("avif") else []))

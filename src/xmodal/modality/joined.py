@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import ConfigError, MediaError, TableError
-from xmodal.media import array_of
+from xmodal.formats import array_of
 from xmodal.modality.vector import written
 from xmodal.table import Reading, Table, read_table, text_of
 from xmodal.table.reading import side_by_side

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MediaError, TableError
+from xmodal.formats import array_of, sort_of
 from xmodal.job import Json
-from xmodal.media import Cell, Media, Raw, array_of, attempt, shown, sort_of
+from xmodal.media import Cell, Media, Raw, attempt, shown
 from xmodal.modality.files import NONE, Corruption, Files
 from xmodal.modality.vector import CORRUPTIONS, differing
 from xmodal.table import Guess, distinct
@@ -88,12 +89,12 @@ class Sequence(Files):
             raise MediaError(f"steps of different widths, or no numbers: {e}", shown(cell), "correct the cell") from e
         return [file.getvalue()] if len(steps) else []
 
-    def recognise(self, column: pa.ChunkedArray, media: Media) -> Guess | None:
+    def recognise(self, column: pa.ChunkedArray, media: Media, asked: bool = False) -> Guess | None:
         """As files are, or lists of lists; then the width of every cell. Raises TableError where they differ."""
         cells, row_B = distinct(column)
         if self._flat(listed(next((c for c in cells if c is not None and c not in ("", [])), None))):
             return None  # vectors, unless asked for: then series of single values
-        guess = super().recognise(column, media)
+        guess = super().recognise(column, media, asked)
         if guess is None:
             return None
         shapes, widths = set[tuple[int, ...]](), dict[int, int]()

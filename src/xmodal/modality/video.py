@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from xmodal.errors import Absent, MediaError
-from xmodal.media import Caps, Cell, Media, Raw, kind_of, shown
+from xmodal.formats import kind_of
+from xmodal.media import Caps, Cell, Media, Raw, shown
 from xmodal.modality.files import Corruption, File, Files
 from xmodal.modality.image import rgb
 

@@ -29,8 +29,8 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MediaError, TableError
+from xmodal.formats import encoded
 from xmodal.job import Json, State
-from xmodal.media import encoded
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "none", "nil", "-", "--", "?", ".")  # in any case
 PART = 20_000  # rows whose cells are Python's objects at once: not all of a long column

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from xmodal.errors import MissingExtra, TableError, unknown
-from xmodal.media import STAND_INS, kind_of
+from xmodal.formats import kind_of
+from xmodal.media import STAND_INS
 from xmodal.table.delimited import read_delimited
 from xmodal.table.reading import TYPED, Mixed, checked, plain, text_of, valid
 
