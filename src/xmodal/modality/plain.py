@@ -32,12 +32,12 @@ AGAIN = {"thousands": "thousands mark {!r}", "decimal": "decimal mark {!r}", "un
 
 def noise(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """Gaussian, of up to the values' own deviation."""
-    finite = x_U[np.isfinite(x_U)]
+    finite = x_U[np.isfinite(x_U)].clip(-1e150, 1e150)  # whose squares are finite too
     return x_U + random.normal(0, 0.2 * severity * (finite.std() if finite.size else 0), x_U.shape)
 
 
 def unit(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
-    """Up to half of the values a thousand times as large."""
+    """Up to half of the values in another unit: a thousand times as large."""
     return np.where(random.random(x_U.shape) < 0.1 * severity, 1000 * x_U, x_U)
 
 
