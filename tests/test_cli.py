@@ -294,6 +294,21 @@ def test_stored_features_are_counted_checked_and_deleted(run, tmp_path, monkeypa
     assert run("cache", "wipe").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"x": 1', "'{\"x\": 1' in line 1 of standard input, no JSON from character 8 on"),
+        ("", "'' in line 1 of standard input"),
+        ("[1]", "a list on standard input"),
+        ('{"x": 1}\n{"x": 2}', "'{\"x\": 2}' in line 2 of standard input"),
+        ("\udcff", "line 1 of standard input"),
+    ],
+)
+def test_a_row_that_is_no_json_is_shown(run, given, said):
+    found = run("predict", "m", stdin=given.encode(errors="surrogateescape"))
+    assert found.exit_code == 1 and said in found.stderr and "do:" in found.stderr
+
+
 def test_json_stands_alone(run):
     for command in (["evaluate", "m", "table.csv", "--part", "test"], ["crossval", "table.csv", "--target", "label", "--folds", "3"]):
         found = run(*command, "--json")

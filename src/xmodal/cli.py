@@ -408,6 +408,7 @@ def predict(
 
     from xmodal.table import read_table
     from xmodal.table.reading import valid
+    from xmodal.table.sources import parsed
 
     check_out(out, (".csv", ".parquet"))
     if table is None and (out or sys.stdin.isatty()):
@@ -418,12 +419,10 @@ def predict(
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
     row: Any = {}
     if table is None:
-        try:
-            row, got = json.loads(sys.stdin.read()), "another kind of JSON"
-        except ValueError as e:
-            row, got = None, str(e)
+        row = parsed(sys.stdin.buffer.read().decode("utf-8-sig", "replace"), "standard input")
         if not isinstance(row, dict):
-            raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
+            got = f"a {type(row).__name__} on standard input"
+            raise TableError("one row as a JSON object", got, 'write {"COLUMN": VALUE, …}, or give a table of several rows')
     readings = learner.model.readings.values()
     read = [*(r.column for r in readings), *(name for r in readings for name in r.options.get("columns", ()))]
     known = {*learner.job.roles, target, *read, *learner.model.readings}
