@@ -66,12 +66,12 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
     except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
         try:
             data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
-        except pa.ArrowInvalid as again:
-            if not (found := UNEVEN.search(str(again))):
+        except pa.ArrowInvalid as wrong:
+            if not (found := UNEVEN.search(str(wrong))):
                 raise
             got = f"{found[3]} in row {found[1]} of {path} (the header is row 1): {found[4][:60]!r}"
             do = f"quote cells that hold {separator.decode()!r}, and delete lines that are no rows: titles above the header, notes, sums"
-            raise TableError(f"{found[2]} cells in every row, as many as the header has names", got, do) from again
+            raise TableError(f"{found[2]} cells in every row, as many as the header has names", got, do) from wrong
     # Tables written one below the other repeat their header: it is no row. In one column it may be a cell.
     again = reduce(pc.and_, map(pc.equal, data.columns, names))
     count = pc.sum(again).as_py() if len(names) > 1 else 0
