@@ -16,7 +16,7 @@ from xmodal.job import MAIN, Input, Job, Json, Key, matching, registered, regist
 from xmodal.media import Cell, Media, Raw
 from xmodal.modality.audio import Audio
 from xmodal.modality.image import Image
-from xmodal.modality.plain import MOSTLY, Measure
+from xmodal.modality.plain import LIKELY, MOSTLY, Measure
 from xmodal.modality.sequence import Sequence
 from xmodal.modality.strokes import Strokes
 from xmodal.modality.text import Words, coded, counts
@@ -27,7 +27,8 @@ from xmodal.table.reading import spelled
 
 PARTS = {"train", "val", "valid", "validation", "dev", "test"}
 SETTABLE = {"number": ("gaps", "decimal", "thousands"), "date": ("gaps", "order")}  # others: gaps
-ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month")}
+ALLOWED = {"decimal": (".", ","), "thousands": ("", ",", ".", "'", " "), "order": ("day", "month", "year")}
+MANY = 20  # distinct cells: fewer that are no numbers are names
 FRACTION = re.compile(r"[<>~]?[+-]?[0-9]*[.,][0-9]+")
 ID_WORDS = {"", "id", "ids", "uid", "uuid", "guid", "index", "idx", "key", "row", "no", "nr", "unnamed"}
 
@@ -197,6 +198,10 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         best = best._replace(notes=best.notes + tuple(
             f"{g.score:.0%} of its different cells are {g.reading.modality}s, but not all: it is read as {best.reading.modality}; "
             f"--modality COL={g.reading.modality} counts the others as unreadable" for g in near))  # fmt: skip
+        signs = sum(LIKELY["number"].fullmatch(t) is not None and not t.isdigit() for t in texts)
+        if not near and len(texts) > MANY and signs >= MOSTLY * len(texts):
+            told = f"its cells are of digits and marks, but no numbers, dates or times in one form: it is read as {best.reading.modality}"
+            best = best._replace(notes=(*best.notes, f"{told}; write quantities as 12.5, dates as 2024-01-31, durations in seconds"))
     if name in job.use:
         return best
     if {t.lower() for t in texts} <= PARTS:
