@@ -116,13 +116,15 @@ class Measure:
 
     def form(self, texts: Sequence[str], given: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, float | None], list[str]]:
         """The options under which most texts are values, these values, and what to say where others would do as well."""
-        forms = [*orders(texts), *([] if "order" in given else [{"clock": True}])]
+        forms = orders(texts)
+        if "order" not in given:
+            forms.append({"clock": True})
         if self.kind == "number":
             marks = {*"".join(texts).translate(SIGNS)}
             unit = next((u for u in sorted(marks) if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
             styles = [s for s in STYLES if s == STYLES[0] or "decimal" in given or (marks >= {*s[1]} and (s[0] == "." or marks & {*s}))]
-            some = {"brackets": True} if 0 < sum("(" in t for t in texts) < len(texts) else {}  # all: they may be marks of another kind
-            forms = [{"decimal": d, "thousands": t, "unit": unit, **some} for d, t in styles]
+            some = 0 < sum("(" in t for t in texts) < len(texts)  # in all they may be marks of another kind
+            forms = [{"decimal": d, "thousands": t, "unit": unit} | ({"brackets": True} if some else {}) for d, t in styles]
         forms = [f for f in forms if all(f[k] == v for k, v in given.items() if k in f)] or [dict(given)]
         notes: list[str] = []
         options, values = forms[0], {t: value(self.kind, t, forms[0]) for t in texts}
@@ -154,7 +156,7 @@ def orders(texts: Sequence[str]) -> list[dict[str, Json]]:
     for order, place in {"day": "year", "month": "year", "year": "a"}.items():
         short = [int(m[place]) for m in found if len(m[place]) == 2]
         if order != "year" or (short and len(short) == len(found) and all(m["t"] != "." for m in found)):
-            forms.append({"order": order} | ({"since": century(short)} if short else {}))
+            forms.append({"order": order, "since": century(short)} if short else {"order": order})
     return forms
 
 

@@ -199,8 +199,8 @@ def number(cell: Any, options: Mapping[str, Any]) -> float:
 
 
 def seconds(cell: Any, options: Mapping[str, Any]) -> float:
-    """A date as seconds since 1970 in UTC, a time of day as those since midnight. Options: order, `day`, `month` or `year` first; since, the
-    earliest that a year of two digits may be; clock, whether all are times of day. Raises ValueError for none."""
+    """A date as seconds since 1970 in UTC, a time of day as those since midnight. Options: order, `day`, `month` or `year` first; since,
+    the earliest that a year of two digits may be; clock, whether all are times of day. Raises ValueError for none."""
     cell = cell.isoformat() if isinstance(cell, datetime.time) else cell
     if options.get("clock"):
         cell = f"1970-01-01 {cell}"
@@ -309,9 +309,9 @@ def spaced(count: Mapping[str, int]) -> list[str]:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value),
-    of a number decimal, thousands, unit, brackets, of a date order, since, clock, of a category spelled; range (of the values at fit); of a vector or sequence
-    width, and of a vector the columns that it is made of, if it isn't one."""
+    """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value), of a number decimal,
+    thousands, unit, brackets, of a date order, since, clock, of a category spelled; range (of the values at fit); of a vector or
+    sequence width, and of a vector the columns that it is made of, if it isn't one."""
 
     column: str
     modality: str
