@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
@@ -378,7 +379,9 @@ class Race:
         expert, part = type(old)(old.tasks, old.inputs, old.settings), self.journal.get(key)
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
-            used = expert.fit(self.data, rows, valid, budget, self.job.seed)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The number of unique classes")  # of which the target's note tells
+                used = expert.fit(self.data, rows, valid, budget, self.job.seed)
             kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
             part = expert.fitted()
             part = replace(part, config={**part.config, **kept})
