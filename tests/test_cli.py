@@ -26,7 +26,7 @@ from xmodal.errors import TargetError
 from xmodal.experts import EXPERTS
 from xmodal.features import Spec, Store
 from xmodal.fusion import FUSIONS
-from xmodal.job import Job
+from xmodal.job import Input, Job
 from xmodal.modality import MODALITIES
 from xmodal.table import Reading, Table
 
@@ -61,7 +61,7 @@ class Recorder:
 
     def __init__(self, **roles):
         self.job = Job.from_json(roles)
-        inputs = {n: types.SimpleNamespace(name=n, modality=n) for n in ("picture", "table")}
+        inputs = {f"main.{n}": Input(f"main.{n}", n, (n,)) for n in ("picture", "table")}
         answer = types.SimpleNamespace(task=types.SimpleNamespace(name="label"), inputs=inputs)
         self.model = types.SimpleNamespace(answer=answer, readings={n: Reading(n, "number") for n in ("picture", "x", "y")})
         self.made.append(self)
@@ -273,6 +273,8 @@ def test_lists_have_a_line_each(run):
         found = run("list", kind)
         assert [line.split()[0] for line in found.stdout.splitlines()] == sorted(names)
         assert all(len(line.split()) > 3 for line in found.stdout.splitlines())
+    corruptions = {f"{m}={name}" for m, one in MODALITIES.items() for name in getattr(one, "corruptions", {})}
+    assert {line.split()[0] for line in run("list", "corruptions").stdout.splitlines()} == corruptions > {"number=unit", "text=typos"}
     assert "(Devlin et al. 2019)" in run("list", "fusions").stdout
     assert "'fusions'" in run("list", "fusion").stderr
 
@@ -285,9 +287,24 @@ def test_stored_features_are_counted_checked_and_deleted(run, tmp_path, monkeypa
     assert "3 cells" in run("cache", "size").stdout and "0 damaged" in run("cache", "verify").stdout
     pack = next(p for p in tmp_path.glob("features/*/pack-*/x.npy") if p.stat().st_size < 160)
     pack.write_bytes(pack.read_bytes()[:-1] + b"!")
-    assert "1 damaged" in run("cache", "verify").stdout and store.has(spec, np.array([b"a", b"c"], "S32")).tolist() == [True, False]
+    assert "1 damaged" in run("cache", "verify").stdout and Store().has(spec, np.array([b"a", b"c"], "S32")).tolist() == [True, False]
     assert run("cache", "clear").exit_code == 0 and not store.sizes()
     assert run("cache", "wipe").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"x": 1', "'{\"x\": 1' in line 1 of standard input, no JSON from character 8 on"),
+        ("", "'' in line 1 of standard input"),
+        ("[1]", "a list on standard input"),
+        ('{"x": 1}\n{"x": 2}', "'{\"x\": 2}' in line 2 of standard input"),
+        ("\udcff", "line 1 of standard input"),
+    ],
+)
+def test_a_row_that_is_no_json_is_shown(run, given, said):
+    found = run("predict", "m", stdin=given.encode(errors="surrogateescape"))
+    assert found.exit_code == 1 and said in found.stderr and "do:" in found.stderr
 
 
 def test_json_stands_alone(run):

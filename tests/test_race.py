@@ -20,6 +20,7 @@ from xmodal.experts.base import Data, Expert
 from xmodal.experts.data import TableData
 from xmodal.features.column import Fitted
 from xmodal.job import Budget, Input, Job, Key, Rows, TaskName
+from xmodal.pool import LOSSES, absent
 from xmodal.race import KEEP, Outcome, Race, candidates
 from xmodal.tasks import TASKS, Prediction, Task
 
@@ -136,9 +137,22 @@ def test_the_best_of_each_input_wins_by_loss_not_by_accuracy(monkeypatch: pytest
     right = [fake("a.humble", "a", 0.0, humble=True), fake("a.accurate", "a", 0.25, 0.75)]
     some = [*right, fake("b.weak", "b", 0.4), fake("b.strong", "b", 0.15), *SINGLES[2:]]
     outcome, _ = race(monkeypatch, some, COUNT + 1, np.arange(COUNT))
-    assert names(outcome)[:3] == ["a.humble", "b.strong", "c.single"]
+    assert [next(n for n in names(outcome) if n[0] == key) for key in "abc"] == ["a.humble", "b.strong", "c.single"]
     assert outcome.answer.order == ("main.a", "main.b", "main.c")
     assert {e.member.name for e in outcome.entries} == {c.name for c in some} | {"correction"}, "the losers are reported"
+
+
+def test_a_second_family_of_an_input_stays_if_both_together_are_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    same, useful, coin = fake("a.copy", "a", 0.2), fake("a.errs-elsewhere", "a", 0.22), fake("a.coin-toss", "a", 0.5)
+    outcome, _ = race(monkeypatch, [fake("a.best", "a", 0.2), same, useful, coin, *SINGLES[1:]], COUNT + 1, np.arange(COUNT))
+    assert len(same.name) == len("a.best"), "so that it errs on the same rows"
+    kept = [n for n in names(outcome) if n.startswith("a.")]
+    assert kept == ["a.best", "a.errs-elsewhere"]
+    pool, rows = outcome.answer.pool, np.arange(COUNT)
+    scores, loss = outcome.scores, LOSSES["classify"](np.random.default_rng(0).integers(0, 2, COUNT))
+    alone = [loss(pool.prior_C + pool.calibrated(scores, e, 1))[0].mean() for e in range(2)]
+    assert loss(pool.add(scores, 1) - absent(scores.present_Q, 3) @ pool.offset_MC)[0][rows].mean() < 0.95 * min(alone)
+    assert pool.weights(1)[2:].sum() == 0 and (pool.weights(1)[:2] > 0.1).all()
 
 
 def test_a_joint_without_weight_in_any_set_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

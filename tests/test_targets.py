@@ -199,3 +199,16 @@ def test_a_table_of_labels_is_inspected() -> None:
     assert any(f["check"] == "duplicates" and f["says"].startswith("120 rows") for f in found["findings"])
     one = inspect(Learner(target="tags", kind="multilabel", use=["x"]), table, lambda *_: None)
     assert any("divided at ';'" in str(f) for f in one["findings"]) or "divided at ';'" in str(one)
+
+
+@pytest.mark.filterwarnings("error:The number of unique classes")
+def test_free_text_is_no_target_unless_it_is_asked_for() -> None:
+    table = pd.DataFrame({"x": np.arange(60.0) % 7, "y": [f"a note of row {i % 50}" for i in range(60)]})
+    with pytest.raises(TargetError, match=r"50 classes in 60 rows: 'a note of row 0' …; choose another target; --target y=classify"):
+        open_new(table, Job(target=("y",)))
+    (finding,) = inspect(Learner("y"), table, lambda *_: None)["findings"]  # type: ignore[misc]
+    assert finding["level"] == "fail" and "50 classes in 60 rows" in finding["says"]  # type: ignore[index,call-overload]
+    learner = Learner("y", kind="classify", training=FEW).fit(table)
+    assert len(learner.classes or ()) == 50
+    assert any("50 classes in 60 rows; most have one row" in str(w) for w in learner.report["warnings"])  # type: ignore[union-attr]
+    assert open_new(table.assign(y=[f"name {i % 25}" for i in range(60)]), Job(target=("y",))).target.modality == "category"

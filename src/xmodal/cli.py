@@ -45,7 +45,7 @@ ConfigFile = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML that
 Settings = Annotated[
     list[str], typer.Option("--set", default_factory=list, show_default=False, metavar="KEY=VALUE", help="Goes before --config.")
 ]
-WORSE = "Make its cells worse first; all: each corruption alone, at every severity. Repeatable."
+WORSE = "Make its cells worse first (see: xmodal list corruptions); all: each corruption alone, at every severity. Repeatable."
 AsJson = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -383,8 +383,10 @@ def evaluate(
     ], **given: Any,
 ) -> None:  # fmt: skip
     """Score a model on the labelled rows of TABLE."""
+    from xmodal.features.corrupt import called
+
     learner = old_learner(model, given)
-    known = {n for i in learner.model.answer.inputs.values() for n in (i.name, i.modality)}
+    known = {name for item in learner.model.answer.inputs.values() for name in called(item)}
     asked = dict(divide("corrupt", text, known) for text in corrupt if text != "all")
     if asked and len(asked) < len(corrupt):
         raise typer.BadParameter("all stands alone, and each input once", param_hint="--corrupt")
@@ -406,6 +408,7 @@ def predict(
 
     from xmodal.table import read_table
     from xmodal.table.reading import valid
+    from xmodal.table.sources import parsed
 
     check_out(out, (".csv", ".parquet"))
     if table is None and (out or sys.stdin.isatty()):
@@ -416,12 +419,10 @@ def predict(
         raise ConfigError("a target of classes for --proba", f"target {target!r} of numbers", "leave --proba out")
     row: Any = {}
     if table is None:
-        try:
-            row, got = json.loads(sys.stdin.read()), "another kind of JSON"
-        except ValueError as e:
-            row, got = None, str(e)
+        row = parsed(sys.stdin.buffer.read().decode("utf-8-sig", "replace"), "standard input")
         if not isinstance(row, dict):
-            raise TableError("one row as a JSON object on standard input", got, 'write {"COLUMN": VALUE, …}')
+            got = f"a {type(row).__name__} on standard input"
+            raise TableError("one row as a JSON object", got, 'write {"COLUMN": VALUE, …}, or give a table of several rows')
     readings = learner.model.readings.values()
     read = [*(r.column for r in readings), *(name for r in readings for name in r.options.get("columns", ()))]
     known = {*learner.job.roles, target, *read, *learner.model.readings}
@@ -471,17 +472,21 @@ def embed(
 
 
 MODULES = {"fusions": "fusion", "encoders": "encoders", "experts": "experts", "modalities": "modality", "heads": "heads"}
+LISTED = (*MODULES, "corruptions")
 
 
 @command("list")
-def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(MODULES), help="What to list.")]) -> None:
+def list_known(kind: Annotated[str, typer.Argument(metavar="|".join(LISTED), help="What to list.")]) -> None:
     """Say what is there to choose from, plugins too, a line each."""
-    if kind not in MODULES:
-        raise unknown("list", kind, MODULES)
-    builtin = getattr(import_module(f"xmodal.{MODULES[kind]}"), kind.upper())
-    for known, one in sorted(registry(kind, builtin).items()):
-        said = inspect.getdoc(one if isinstance(one, type) else type(one)) or ""
-        typer.echo(f"{known:<14}{re.split(r'[.:] (?=[A-Z])', ' '.join(said.split()))[0].rstrip('.:')}")
+    if kind not in LISTED:
+        raise unknown("list", kind, LISTED)
+    of = "modalities" if kind == "corruptions" else kind
+    every = registry(of, getattr(import_module(f"xmodal.{MODULES[of]}"), of.upper()))
+    if kind == "corruptions":
+        every = {f"{m}={name}": how for m, one in every.items() for name, how in getattr(one, "corruptions", {}).items()}
+    for known, one in sorted(every.items()):
+        said = inspect.getdoc(one if isinstance(one, type) or inspect.isroutine(one) else type(one)) or ""
+        typer.echo(f"{known:<{max(map(len, every)) + 2}}{re.split(r'[.:] (?=[A-Z])', ' '.join(said.split()))[0].rstrip('.:')}")
 
 
 @command()

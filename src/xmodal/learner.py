@@ -25,7 +25,7 @@ from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
 from xmodal.features import Broken, Counts, build_row
 from xmodal.features.column import Fitted
-from xmodal.features.corrupt import SEVERITIES, Corruption, known
+from xmodal.features.corrupt import SEVERITIES, Corruption, called, known
 from xmodal.features.worker import Kept
 from xmodal.files import part_of, swappable, write_beside
 from xmodal.identity import settled
@@ -306,9 +306,9 @@ class Learner:
             curves: dict[str, Json] = {"corruptions": list[Json](self._curves(opened, data, judge, progress))}
             return Shown(judge.evaluation(answer.predict(data, rows).score, part or "all", notes) | curves)
         for name, text in (corrupt or {}).items():
-            items = [item for item in opened.inputs.values() if name in (item.name, item.modality)]
+            items = [item for item in opened.inputs.values() if name in called(item)]
             if not items:
-                raise unknown("input or modality", name, {n for i in opened.inputs.values() for n in (i.name, i.modality)})
+                raise unknown("input or modality", name, {n for i in opened.inputs.values() for n in called(i)})
             for item in items:
                 data = self._worse(opened, data, item.key, Corruption.of(item, text, self.job.seed))
                 notes.append(f"input {item.name!r} is made worse: {text}")

@@ -97,12 +97,13 @@ class Pool:
         return 2 if any(bits.bit_count() == 1 for bits in self.reads) else 1
 
     def weights(self, present: int) -> np.ndarray:
-        """w(S), [E]: one input present, its single alone counts; none, nothing does. A joint is usable where two of its inputs
+        """w(S), [E]: one input present, its singles alone count; none, nothing does. A joint is usable where two of its inputs
         are there, and without any single everywhere."""
         reads_E = np.array(self.reads, np.int64)
         single_E = np.bitwise_count(reads_E) == 1
         if present.bit_count() <= 1 and single_E.any():
-            return np.asarray(single_E & (reads_E == present), float)
+            mine_E = single_E & (reads_E == present)
+            return np.asarray(self.by_set.get(present, 1 / max(mine_E.sum(), 1)) * mine_E)
         usable_E = np.bitwise_count(reads_E & present) >= np.where(single_E, 1, self.least)
         return np.asarray(self.by_set.get(present, self.weight_E) * usable_E)
 
@@ -192,10 +193,11 @@ def fit_pool(scores: Scores, prior_C: np.ndarray, loss_of: Callable[[np.ndarray]
         if not scores.residual[e]:
             temperature_E[e] = fit_temperature(scores.at(e, full)[rows], prior_C, loss_of(rows))
     pool = Pool(prior_C, scores.reads, temperature_E, np.ones(count), {}, np.zeros((inputs, len(prior_C))))
+    pool = replace(pool, by_set=weigh_singles(pool, scores, loss_of))
     row_P, view_P = pairs(scores.present_Q, sorted({v for z in scores.z for v in z if v.bit_count() > 1}), full, seed)
     if len(row_P):
         weight_E, by_set = weigh(pool, scores, row_P, view_P, loss_of, inputs <= SETS)
-        pool = replace(pool, weight_E=weight_E, by_set=by_set)
+        pool = replace(pool, weight_E=weight_E, by_set={**pool.by_set, **by_set})
     missing_QM = absent(scores.present_Q, inputs)
     return replace(pool, offset_MC=choose_offsets(pool.add(scores, full), missing_QM, loss_of, seed))
 
@@ -211,6 +213,18 @@ def pairs(present_Q: np.ndarray, views: list[int], full: int, seed: int) -> tupl
     best_Q3 = np.argsort(-draw_QV, 1)[:, :3]
     ok_Q3 = np.take_along_axis(draw_QV, best_Q3, 1) >= 0
     return np.append(whole, np.nonzero(ok_Q3)[0]), np.append(np.full(len(whole), full), view_V[best_Q3[ok_Q3]])
+
+
+def weigh_singles(pool: Pool, scores: Scores, loss_of: Callable[[np.ndarray], Loss]) -> dict[int, np.ndarray]:
+    """w(S) of each single input that several experts read."""
+    by_set = {}
+    for bits in {b for b in scores.reads if b.bit_count() == 1 and scores.reads.count(b) > 1}:
+        mine, rows = np.flatnonzero(np.array(scores.reads) == bits), np.flatnonzero(scores.present_Q & bits)
+        if len(rows):
+            a_EQC = np.stack([pool.calibrated(scores, e, bits)[rows] for e in mine.tolist()])
+            by_set[bits] = np.zeros(len(scores.z))
+            by_set[bits][mine] = fit_weights(a_EQC, pool.prior_C, loss_of(rows), np.full(len(mine), 1 / len(mine)), 3 / len(rows))
+    return by_set
 
 
 def weigh(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
@@ -39,6 +40,7 @@ from xmodal.tasks import Task
 
 SETS_DRAWN = 24  # where there are more than SETS inputs
 CLASSES = 20  # above, boosted trees cost more than they bring
+BLEND = 0.01  # of its loss: by how much a second family of one input must better the first
 KEEP = 0.02  # a joint whose weight is below this in every set is dropped
 INNER = 0.2  # of a fold's training rows, to choose its rounds by
 SCORED = 20_000  # validation rows at most: more choose no better
@@ -310,16 +312,18 @@ class Race:
         return float(self.loss_of(scored)(np.arange(len(scored)))(z_QC)[0].mean())
 
     def pool(self, entries: list[Entry], scored: Rows, views: Sequence[int]) -> Outcome:
-        """The best family of each input, all joints, the correction; weights; joints that bring nothing dropped."""
-        best: dict[Key, Entry] = {}
+        """The best families of each input, all joints, the correction; weights; joints that bring nothing dropped."""
+        best: dict[Key, list[Entry]] = {}
         added: dict[str, Json] = {}
-        for single in sorted((e for e in entries if e.member.single), key=lambda e: self.alone(e, scored)):
+        for single in sorted((e for e in entries if e.member.single), key=lambda e: self.alone([e], scored)):
             (given,) = single.member.expert.inputs.values()
-            best.setdefault(given.key, single)
+            mine = best.setdefault(given.key, [])
+            if not mine or self.alone([*mine, single], scored) < (1 - BLEND) * self.alone(mine, scored):
+                mine.append(single)
             if is_frozen(given):
                 which = "with" if single.member.expert.settings.get("reads") == "frozen" else "without"
-                cast(dict[str, Json], added.setdefault(given.name, {})).setdefault(which, self.alone(single, scored))
-        kept = [*(best[k] for k in self.inputs), *(e for e in entries if not e.member.single)]
+                cast(dict[str, Json], added.setdefault(given.name, {})).setdefault(which, self.alone([single], scored))
+        kept = [*(e for k in self.inputs for e in best[k]), *(e for e in entries if not e.member.single)]
         pool, scores = self.fitted(kept, scored)
         if len(self.inputs) > 1:
             if correction := self.correct(pool, scores, scored, views, sum(e.wall for e in kept)):
@@ -340,11 +344,11 @@ class Race:
         scores = Scores([e.z for e in kept], reads, residual, present(self.data, self.inputs, scored))
         return fit_pool(scores, self.task.prior, self.loss_of(scored), len(self.inputs), self.job.seed), scores
 
-    def alone(self, entry: Entry, scored: Rows) -> float:
-        """Mean loss over all scored rows of the answer that this single alone would be."""
-        bits = entry.member.bits
+    def alone(self, entries: Sequence[Entry], scored: Rows) -> float:
+        """Mean loss over all scored rows of the answer that these singles of one input would be."""
+        bits = entries[0].member.bits
         there_Q = (present(self.data, self.inputs, scored) & bits > 0).astype(np.int64)
-        scores = Scores([{1: entry.z[bits]}], (1,), (False,), there_Q)
+        scores = Scores([{1: e.z[bits]} for e in entries], (1,) * len(entries), (False,) * len(entries), there_Q)
         pool = fit_pool(scores, self.task.prior, self.loss_of(scored), 1, self.job.seed)
         return self.mean_loss(pool.add(scores, 1), scored)
 
@@ -375,7 +379,9 @@ class Race:
         expert, part = type(old)(old.tasks, old.inputs, old.settings), self.journal.get(key)
         if part is None:
             budget = replace(self.budget, epochs=rounds, seconds=entry.most, folder=self.journal.under(key))
-            used = expert.fit(self.data, rows, valid, budget, self.job.seed)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The number of unique classes")  # of which the target's note tells
+                used = expert.fit(self.data, rows, valid, budget, self.job.seed)
             kept: dict[str, Json] = {"rounds used": used, "seconds used": time.process_time() - start, "curve": list(expert.curve)}
             part = expert.fitted()
             part = replace(part, config={**part.config, **kept})

@@ -52,8 +52,12 @@ def read_target(table: Table, job: Job) -> tuple[Reading, list[str]]:
         notes.append(f"target {target!r}: its {len(count)} different {'cells' if tokens else 'whole numbers'} are read as classes"
                      + "".join(f", {t!r} ({count[t]} cells) too: empty them if they mean no label" for t in tokens)
                      + f"; --target {target}=regress reads numbers")  # fmt: skip
-    if kind == "classify" and numbers and len(count) > max(CLASSES, count.total() / 2):
-        notes.append(f"target {target!r}: {len(count)} classes in {count.total()} rows; --target {target}=regress reads its numbers")
+    if kind == "classify" and len(count) > max(CLASSES, count.total() / 2):
+        many = f"{len(count)} classes in {count.total()} rows"
+        if job.kind is None:
+            got, do = f"{many}: {next(iter(count))[:60]!r} …", f"choose another target; --target {target}=classify learns them all the same"
+            raise TargetError(f"classes that repeat, or numbers alone, in target {target!r}", got, do)
+        notes.append(f"target {target!r}: {many}; " + (f"--target {target}=regress reads its numbers" if numbers else "most have one row"))
     if kind == "classify":
         told = spaced({t: n for t, n in count.items() if not (numbers and t in tokens)})
         notes += [f"target {target!r}: {t.split(';', maxsplit=1)[0]}" for t in told]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xmodal import Learner
 from xmodal.errors import ConfigError
 from xmodal.features import Store, build
-from xmodal.features.corrupt import SEVERITIES, Corruption, Worse, corrupted, known
+from xmodal.features.corrupt import SEVERITIES, Corruption, Worse, called, corrupted, known
 from xmodal.features.extractors import CLASSIC, EXTRACTORS
 from xmodal.features.typed import vectors
 from xmodal.job import Input
@@ -77,6 +77,16 @@ def test_cells_are_corrupted_apart_and_their_digest_stays():
     np.testing.assert_array_equal(first.load(size=40), noisy(LOADED["image"], "a"))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("kind", "name"), [e for e in EVERY if e[0] in ("number", "vector", "sequence")])
+def test_numbers_stay_within_their_type(kind, name):
+    most = np.finfo(LOADED[kind].dtype).max
+    x = np.full((40, 3) if kind == "sequence" else 40, most) * np.where(np.arange(3 if kind == "sequence" else 40) % 2, 1, -1)
+    x.flat[0] = np.nan
+    made = Corruption(kind, name, 5)(x.astype(LOADED[kind].dtype), "cell")
+    assert made.dtype == LOADED[kind].dtype and not np.isinf(made).any() and np.isnan(made.flat[0])
+
+
 def test_vectors_are_corrupted_a_cell_at_a_time():
     x_UD = RANDOM.normal(size=(5, 3)).astype(np.float32)
     column = vectors(x_UD.ravel(), np.array([0, 1, 0, 0, 2, 0, 0], np.int8), 3)
@@ -110,6 +120,8 @@ def test_what_is_asked_for_is_checked():
         with pytest.raises(ConfigError, match=says):
             Corruption.of(picture, text, 0)
     assert not known(Input("main.table", "table", ("a",), ("category",)))
+    assert called(Input("main.table", "table", ("a", "b"), ("category", "number"))) == {"table", "number"}
+    assert called(Input("main.plain", "table", ("a",), ("category",))) == {"plain", "table"}
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +147,7 @@ def test_an_answer_is_scored_under_corruptions(learner, tmp_path):
         fitted.evaluate(table, corrupt=c)["targets"]["label"]["metrics"] for c in (None, {"image": "occlusion:5", "table": "noise:5"})
     )
     assert clean["log_loss"] < worse["log_loss"]
+    assert fitted.evaluate(table, corrupt={"number": "unit:5"})["targets"] == fitted.evaluate(table, corrupt={"table": "unit:5"})["targets"]
     found = fitted.evaluate(table, corrupt="all")
     lines = found["corruptions"]
     assert {(line["input"], line["corruption"]) for line in lines} == {

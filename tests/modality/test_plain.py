@@ -147,6 +147,67 @@ def test_dates_in_many_forms() -> None:
     assert read(list(cells) * 2)[1] == [utc(*parts) for parts in cells.values()] * 2
 
 
+@pytest.mark.parametrize("cells", [
+    ["09:41", "23:59:07", "0:00", "12:30:00.5"], ["9:41 AM", "11:59:07 pm", "12:00 am", "12:30:00.5 PM"],
+    [datetime.time(9, 41), datetime.time(23, 59, 7), datetime.time(), datetime.time(12, 30, 0, 500_000)],
+])  # fmt: skip
+def test_times_of_day_are_dates_of_one_day(cells: list[object]) -> None:
+    got, values, said = read([*cells, None])
+    assert got.modality == "date" and not said and "times of day" in got.reason
+    assert values[:4] == [9 * 3600 + 41 * 60, 23 * 3600 + 59 * 60 + 7, 0, 12 * 3600 + 30 * 60 + 0.5] and math.isnan(values[4])
+    for again in ("09:41", "9:41:00 AM", datetime.time(9, 41)):
+        assert Reading(**vars(got)).cell(again) == (values[0], State.PRESENT)
+    assert {got.cell(wrong)[1] for wrong in ("24:00", "2024-01-01 09:41", datetime.datetime(2024, 1, 1), "9:61")} == {State.BROKEN}  # noqa: DTZ001
+
+
+def test_times_beside_dates_are_no_dates() -> None:
+    got, _, said = read([*(f"2024-01-{i:02}" for i in range(1, 31)), "09:41", "10:00"])
+    assert got.modality != "date" and "94% of its different cells are dates, but not all" in said[0]
+    got, _, said = read([f"{h}:{m}" for h in range(30, 60) for m in (10, 20)])  # durations, in one of two units
+    assert got.modality != "date" and "durations in seconds" in said[0]
+
+
+@given(st.integers(1930, 2029), st.lists(st.integers(0, 49), min_size=1, max_size=20), st.sampled_from(["day", "month", "year"]))
+def test_years_of_two_digits_stand_together(first: int, more: list[int], order: str) -> None:
+    dates = [datetime.date(first + i, m, d) for i in (0, *more) for m, d in ((3, 14), (12, 30))]
+    form = {"day": "%d/%m/%y", "month": "%m/%d/%y", "year": "%y-%m-%d"}[order]
+    got, values, said = read([d.strftime(form) for d in dates], f"date:order={order}")
+    assert values == [utc(d.year, d.month, d.day) for d in dates] and not said
+    assert got.options["order"] == order and got.cell(dates[0].strftime(form))[0] == values[0]
+
+
+def test_years_of_two_digits_need_no_option() -> None:
+    got, values, said = read([f"{m}/{d}/24" for m in (3, 12) for d in range(1, 28)] + ["3/14/2023"])
+    assert (got.options["order"], values[-1], values[0]) == ("month", utc(2023, 3, 14), utc(2024, 3, 1)) and not said
+    assert got.cell("1/31/19")[0] == utc(2019, 1, 31) and "years of two digits from 1974 on" in got.reason
+    assert "may be read as day or year" in read([f"{d}-03-{d + 2}" for d in range(10, 28)])[2][0]
+    assert not read([f"{d}.03.{d + 2}" for d in range(10, 28)])[2]  # dots: the year is last
+    assert read([f"3/{d}/2024" for d in range(10, 28)])[0].cell("3/14/24")[1] == State.BROKEN
+
+
+def test_brackets_are_less_than_nothing_beside_other_numbers() -> None:
+    for cells in (
+        ["(12)", "(1,234.50)", "7", "1,000"],
+        ["($12)", "$(1,234.50)", "$7", "$1,000"],
+        ["(12%)", "(1,234.50)%", "7 %", "1,000%"],
+    ):
+        got, values, said = read(cells * 2)
+        assert values[:4] == [-12, -1234.5, 7, 1000] and "(12) is -12" in got.reason and not said
+    assert got.cell("(7)%")[0] == -7 and got.cell("(-7)%")[1] == got.cell("((7))%")[1] == got.cell("()%")[1] == State.BROKEN
+    assert read(["(1)", "(2)", "(3)"] * 9)[0].modality == "category"
+    assert read(["1", "2", "3"] * 9)[0].cell("(3)")[1] == State.BROKEN
+
+
+def test_spans_of_time_are_seconds() -> None:
+    got, values, _ = read([datetime.timedelta(minutes=i % 9, milliseconds=i) for i in range(40)])
+    assert got.modality == "number" and values[11] == pytest.approx(120.011)
+
+
+def test_quantities_in_no_known_form_are_said() -> None:
+    assert "digits and marks" in read([f"{i}-{i + 10}" for i in range(40)])[2][0]
+    assert not read([f"{i:03}" for i in range(40)])[2] and not read(["1-2", "3-4"] * 30)[2]
+
+
 def test_zones() -> None:
     cells = ["2024-03-31T01:30:00+01:00", "2024-03-31T00:30:00Z", "2024-03-31T00:30:00", "2024-03-31 02:30+02:00", ""] * 4
     _, values, said = read(cells)
@@ -176,7 +237,7 @@ def test_a_column_that_varies_by_rounding_alone_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ("number:decimals=,", "did you mean 'decimal'"), ("number:decimal=;x", "'.', ','"), ("date:order=year", "'day', 'month'"),
+    ("number:decimals=,", "did you mean 'decimal'"), ("number:decimal=;x", "'.', ','"), ("date:order=week", "'day', 'month', 'year'"),
     ("text:order=day", "'gaps'"), ("nummer", "did you mean 'number'"),
 ])  # fmt: skip
 def test_options_of_a_reading_that_are_wrong(wrong: str, said: str) -> None:

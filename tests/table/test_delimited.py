@@ -31,6 +31,8 @@ def rows(folder: Path, content: str | bytes, name: str = "t.csv", encoding: str 
         ("word\nhello\nword\n", [["hello"], ["word"]]),  # of one column, a cell may be spelled as the header is
         ('title,y\n5" screen,a\n"7"" screen",b\n6" tall,b\n', [['5" screen', "a"], ['7" screen', "b"], ['6" tall', "b"]]),
         ('title;y\n"Great" film;a\n"so, so";b\n', [['"Great" film', "a"], ["so, so", "b"]]),
+        ("pics,y\na;b;c,1\nd;e;f,2\n", [["a;b;c", "1"], ["d;e;f", "2"]]),
+        ("pic\na.png;b.png\nc.png;d.png\n", [["a.png;b.png"], ["c.png;d.png"]]),
         ('a,b\n"x" ,1\n"",""\n', [["x ", "1"], ["", ""]]),
     ],
 )

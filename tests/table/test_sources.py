@@ -116,7 +116,14 @@ def test_json_lines_and_lists(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, objects)) + "\n\n")
     (tmp_path / "t.json").write_text(json.dumps(objects, indent=1))
     assert read_table(tmp_path / "t.jsonl").data.to_pylist() == read_table(tmp_path / "t.json").data.to_pylist() == wanted
-    for content, said in (('{"a": 1}\n{"a": 2', "line 2"), ('{"a": 1}\n3', "int as row 2")):
+    for content, said in (
+        ('{"a": 1}\n{"a": 2', r"""got '{"a": 2' in line 2 of .*t.jsonl, no JSON from character 8 on; write each row as {"COLUMN"""),
+        ("{'a': 1}\n", "line 1 of .*no JSON from character 2 on"),
+        ('{"a": 1}\n{"a": 1}{"a": 2}', "line 2 of .*from character 9 on"),
+        ('[{"a": 1},\n {"a": }]', r"""'{"a": }]' in line 2 of .*from character 8 on"""),
+        ('{"a": ' + "[" * 100_000, "in line 1 of .*recursion"),
+        ('{"a": 1}\n3', "int as row 2 of .*t.jsonl"),
+    ):
         (tmp_path / "t.jsonl").write_text(content)
         with pytest.raises(TableError, match=said):
             read_table(tmp_path / "t.jsonl")

@@ -30,6 +30,11 @@ def known(item: Input) -> Mapping[str, Any]:
     return getattr(registered("modalities", MODALITIES, "number" if item.modality == "table" else item.modality), "corruptions", {})
 
 
+def called(item: Input) -> set[str]:
+    """By what an input is named where it is made worse: its own name, its modality, and of a group that holds numbers `number`."""
+    return {item.name, item.modality, *({"number"} & {*item.kinds})}
+
+
 @dataclass(frozen=True)
 class Corruption:
     """One of a modality's, at one severity."""
@@ -50,10 +55,16 @@ class Corruption:
         return cls("number" if item.modality == "table" else item.modality, name, int(severity or 3), seed)
 
     def __call__(self, x: Any, cell: str) -> Any:
-        """`cell`: what tells it from others."""
+        """`cell`: what tells it from others. Numbers stay within their type: what would overflow is its largest."""
         digest = hashlib.blake2b(cell.encode(errors="replace"), digest_size=8).digest()
         random = np.random.default_rng((self.seed, int.from_bytes(digest, "little")))
-        return registered("modalities", MODALITIES, self.modality).corruptions[self.name](x, self.severity, random)  # type: ignore[attr-defined]
+        function = registered("modalities", MODALITIES, self.modality).corruptions[self.name]  # type: ignore[attr-defined]
+        with np.errstate(over="ignore"):
+            made = function(x, self.severity, random)
+        if not (isinstance(made, np.ndarray) and np.issubdtype(made.dtype, np.floating)):
+            return made
+        limits = np.finfo(made.dtype)
+        return made.clip(limits.min, limits.max)
 
 
 @dataclass(frozen=True)

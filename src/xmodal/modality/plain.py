@@ -16,9 +16,12 @@ import pyarrow as pa
 from xmodal.job import Json
 from xmodal.media import Media
 from xmodal.table import GAPS, Guess, distinct, text_of
-from xmodal.table.reading import DATE, MEASURES, PADDED, SIGNS, TRUTH
+from xmodal.table.reading import CLOCK, DATE, MEASURES, PADDED, SIGNS, TRUTH, century
 
-LIKELY = {"number": re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?"), "date": DATE}
+LIKELY = {
+    "number": re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?"),
+    "date": re.compile(f"(?:{DATE.pattern})|{CLOCK.pattern}"),
+}
 MOSTLY = 0.9  # of the distinct cells: so many values make the others look like slips
 UNITS = re.compile("[%‰€$£¥₩₹]")
 # Decimal and thousands mark. Of two that read all cells the first is taken, and where they read them otherwise that is said.
@@ -27,17 +30,18 @@ SENTINELS = {
     "number": {float(s + n * d) for s in ("", "-") for d in "9" for n in (2, 3, 4, 5, 6)} | {-9.0, -1.0},
     "date": {MEASURES["date"](d, {}) for d in ("1900-01-01", "1899-12-30", "1970-01-01", "1753-01-01", "0001-01-01", "9999-12-31")},
 }
-AGAIN = {"thousands": "thousands mark {!r}", "decimal": "decimal mark {!r}", "unit": "sign {}", "order": "{} first"}
+AGAIN = {"thousands": "thousands mark {!r}", "decimal": "decimal mark {!r}", "unit": "sign {}", "order": "{} first",
+         "brackets": "(12) is -12", "since": "years of two digits from {} on", "clock": "times of day"}  # fmt: skip
 
 
 def noise(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
     """Gaussian, of up to the values' own deviation."""
-    finite = x_U[np.isfinite(x_U)]
+    finite = x_U[np.isfinite(x_U)].clip(-1e150, 1e150)  # whose squares are finite too
     return x_U + random.normal(0, 0.2 * severity * (finite.std() if finite.size else 0), x_U.shape)
 
 
 def unit(x_U: np.ndarray, severity: int, random: np.random.Generator) -> np.ndarray:
-    """Up to half of the values a thousand times as large."""
+    """Up to half of the values in another unit: a thousand times as large."""
     return np.where(random.random(x_U.shape) < 0.1 * severity, 1000 * x_U, x_U)
 
 
@@ -64,7 +68,7 @@ class Measure:
         wanted: Any = (given or {}).get("gaps", list(GAPS))
         seen, gaps, strange = Counter[Any](), Counter[str](), 0
         for cell, n in zip(cells[:-1], np.bincount(row, minlength=len(cells)).tolist()[:-1], strict=True):
-            text = cell.strip() if isinstance(cell, str) else cell
+            text = cell.strip() if isinstance(cell, str) else text_of(cell) if isinstance(cell, datetime.time) else cell
             if (text if isinstance(text, str) else str(text_of(text))).lower() in wanted or text == "":
                 gaps[str(text)] += n
             elif isinstance(text, str) or self.typed(text):
@@ -79,7 +83,8 @@ class Measure:
         options, values, notes = self.form(words, given or {})
         fitting = {cell: v for cell, v in values.items() if v is not None}
         fitting |= {cell: MEASURES[self.kind](cell, {}) for cell in seen if not isinstance(cell, str)}
-        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(DATE.fullmatch(c)) for c in seen)
+        shape = CLOCK if "clock" in options else DATE
+        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(shape.fullmatch(c)) for c in seen)
         if not fitting or 2 * len(fitting) < looks:
             return None
         counts = Counter[float]()
@@ -105,16 +110,21 @@ class Measure:
 
     def typed(self, cell: Any) -> bool:
         """Whether a cell that isn't text is one; a truth value isn't."""
-        return isinstance(cell, datetime.date) if self.kind == "date" else hasattr(cell, "__float__") and not isinstance(cell, bool)
+        if self.kind == "date":
+            return isinstance(cell, datetime.date)
+        return isinstance(cell, datetime.timedelta) or (hasattr(cell, "__float__") and not isinstance(cell, bool))
 
     def form(self, texts: Sequence[str], given: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, float | None], list[str]]:
         """The options under which most texts are values, these values, and what to say where others would do as well."""
-        forms: list[dict[str, Json]] = [{"order": order} for order in ("day", "month")]
+        forms = orders(texts)
+        if "order" not in given:
+            forms.append({"clock": True})
         if self.kind == "number":
             marks = {*"".join(texts).translate(SIGNS)}
             unit = next((u for u in sorted(marks) if UNITS.fullmatch(u) and all(t.count(u) == 1 for t in texts)), "")
             styles = [s for s in STYLES if s == STYLES[0] or "decimal" in given or (marks >= {*s[1]} and (s[0] == "." or marks & {*s}))]
-            forms = [{"decimal": d, "thousands": t, "unit": unit} for d, t in styles]
+            some = 0 < sum("(" in t for t in texts) < len(texts)  # in all they may be marks of another kind
+            forms = [{"decimal": d, "thousands": t, "unit": unit} | ({"brackets": True} if some else {}) for d, t in styles]
         forms = [f for f in forms if all(f[k] == v for k, v in given.items() if k in f)] or [dict(given)]
         notes: list[str] = []
         options, values = forms[0], {t: value(self.kind, t, forms[0]) for t in texts}
@@ -134,9 +144,20 @@ class Measure:
                     one, two = (options[key], form[key]) if self.kind == "date" else (f"'{values[name]}'", f"'{other[name]}'")
                     notes.append(f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
                                  f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise")  # fmt: skip
-        if self.kind == "date" and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
+        if self.kind == "date" and "clock" not in options and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
             options = {}
         return dict(options), values, notes
+
+
+def orders(texts: Sequence[str]) -> list[dict[str, Json]]:
+    """The orders that dates may have, with the century of their years if those have two digits."""
+    found = [m for m in map(DATE.fullmatch, texts) if m and m["a"]]
+    forms: list[dict[str, Json]] = []
+    for order, place in {"day": "year", "month": "year", "year": "a"}.items():
+        short = [int(m[place]) for m in found if len(m[place]) == 2]
+        if order != "year" or (short and len(short) == len(found) and all(m["t"] != "." for m in found)):
+            forms.append({"order": order, "since": century(short)} if short else {"order": order})
+    return forms
 
 
 def zone(cell: str | datetime.date) -> object:

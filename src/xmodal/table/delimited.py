@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -36,6 +37,8 @@ LETTERS = {  # what the letters beside ASCII should be, in texts of each encodin
     "koi8_r": CYRILLIC, "cp1253": GREEK, "utf-16-le": "[\1-\u024f]", "utf-16-be": "[\1-\u024f]",
 }  # fmt: skip
 PLAUSIBLE = 0.25
+MOST = 0.8  # of the lines: when so many have the same number of cells, the others are no rows
+UNEVEN = re.compile(r"Row #([0-9]+): Expected ([0-9]+) columns, got ([0-9]+): (.*)", re.DOTALL)
 
 
 def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa.Table, list[str]]:
@@ -45,7 +48,7 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
 
     text = utf8(content, encoding, path)
     told = re.match(rb"sep=(.)\r?\n", text)  # the line by which spreadsheets pass their separator on
-    separator, text = (told[1], text[told.end() :]) if told else (separator_of(text), text)
+    separator, text = (told[1], text[told.end() :]) if told else (separator_of(text, path), text)
     text = quoted(text, separator, path)
     names = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8", newline=""), delimiter=separator.decode()), [])
     if not names:
@@ -61,7 +64,14 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
     try:
         data = attempt(BLOCK, True)
     except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
-        data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
+        try:
+            data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
+        except pa.ArrowInvalid as wrong:
+            if not (found := UNEVEN.search(str(wrong))):
+                raise
+            got = f"{found[3]} in row {found[1]} of {path} (the header is row 1): {found[4][:60]!r}"
+            do = f"quote cells that hold {separator.decode()!r}, and delete lines that are no rows: titles above the header, notes, sums"
+            raise TableError(f"{found[2]} cells in every row, as many as the header has names", got, do) from wrong
     # Tables written one below the other repeat their header: it is no row. In one column it may be a cell.
     again = reduce(pc.and_, map(pc.equal, data.columns, names))
     count = pc.sum(again).as_py() if len(names) > 1 else 0
@@ -69,8 +79,9 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
     return (data.filter(pc.invert(again)) if count else data).rename_columns(names), notes
 
 
-def separator_of(text: bytes) -> bytes:
-    """The one that divides most lines, outside quotation marks, into as many cells as the header; then the one of most cells."""
+def separator_of(text: bytes, path: Path) -> bytes:
+    """The one that divides most lines, outside quotation marks, into as many cells as the header; then the one of most cells. Raises
+    TableError where most lines have more cells than the first, which so is a title, or lacks names."""
     header, *lines = [line for line in QUOTED.sub(b"", text).splitlines() if line] or [b""]
 
     def fit(separator: bytes) -> tuple[float, int]:
@@ -78,6 +89,11 @@ def separator_of(text: bytes) -> bytes:
         return (sum(line.count(separator) == count for line in lines) / max(len(lines), 1) if count else -1.0), count
 
     best = max(SEPARATORS, key=fit)
+    for separator in SEPARATORS if lines and fit(best)[0] < MOST else ():
+        cells, often = Counter(line.count(separator) for line in lines).most_common(1)[0]
+        if cells > max(header.count(separator), separator != b",") and often >= MOST * len(lines):
+            got = f"{header[:60].decode(errors='replace')!r} in {path}, where most lines have {cells + 1} cells"
+            raise TableError("a name for each column in the first line", got, "delete the lines above the header, or name every column")
     return best if best in header else b","
 
 

@@ -1,8 +1,11 @@
 """How a column is read: the one place of the rules by which a cell becomes a number, a date, a name or a text.
 
 - A gap: in text, categories and classes only an empty or blank cell; in numbers and dates also the tokens GAPS.
-- A number may have a decimal comma, thousands marks, and one currency or percent sign (12 % is 12), as its column has.
-- A date has its year first, or day and month in the one order of its column; a time without zone is UTC.
+- A number may have a decimal comma, thousands marks, and one currency or percent sign (12 % is 12), as its column has. (12) is -12 in a
+  column where other numbers stand without brackets.
+- A date has its year first, or day and month in the one order of its column; a time without zone is UTC. A year of two digits is the one
+  within a hundred years that begin in the widest gap between the years of its column (Excel's, 1930 to 2029, if that tells nothing).
+- A column of times of day holds dates too, all of one day: 09:41, 23:59:07, 9:41 PM.
 - A cell that is a number (of a frame, of JSON, of a workbook) is that number, whatever marks the column's texts have.
 - A category or class is its canonical text: 1, 1.0 and "1.0" are "1", never "1.0"; True is "True". It is the same with and without
   spaces around it. In columns of nothing else, true, True, TRUE and 1 are one, as false and 0 are. Where all names at fit are numbers,
@@ -19,7 +22,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -39,10 +42,12 @@ PADDED = re.compile(r"[+-]?0[0-9].*")  # 007 is a name
 SIGNS = str.maketrans({"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2212": "-", "\u2019": "'"})
 DATE = re.compile(
     r"(?:(?P<y>[0-9]{4})(?:(?P<s>[-/.])|[年년] ?)(?P<m>[0-9]{1,2})(?(s)(?P=s)|[月월] ?)(?P<d>[0-9]{1,2})(?(s)|[日号號일])"
-    r"|(?P<a>[0-9]{1,2})(?P<t>[-/.])(?P<b>[0-9]{1,2})(?P=t)(?P<year>[0-9]{4}))"
+    r"|(?P<a>[0-9]{1,2})(?P<t>[-/.])(?P<b>[0-9]{1,2})(?P=t)(?P<year>[0-9]{4}|[0-9]{2}))"
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?(?: ?(?P<noon>[AaPp])[Mm])?"
     r" ?(?P<zone>[Zz]|UTC|(?P<sign>[+-])(?P<zh>[0-9]{2}):?(?P<zm>[0-9]{2})?)?)?"
 )
+CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm])?")
+PIVOT = 30  # the first two-digit year of the last century, as spreadsheets have it
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
 TRUTH = {"true": 1.0, "false": 0.0}
 TYPED = (bool, int, float, dict)
@@ -174,13 +179,16 @@ PLAIN = spelling(".", "")
 
 
 def number(cell: Any, options: Mapping[str, Any]) -> float:
-    """Options: decimal, thousands, unit (a sign that may stand before or behind). Raises ValueError or TypeError for none."""
+    """Options: decimal, thousands, unit (a sign that may stand before or behind), brackets (whether they mean less than 0). Raises
+    ValueError or TypeError for none."""
     if not isinstance(cell, str):
-        return float(cell)
+        return cell.total_seconds() if isinstance(cell, datetime.timedelta) else float(cell)
     decimal, thousands = options.get("decimal", "."), options.get("thousands", "")
     if decimal == "." and not thousands and PLAIN.fullmatch(cell):
         return float(cell)
     text = cell.translate(SIGNS)
+    if options.get("brackets"):
+        text = re.sub(r"\((.+)\)", r"-\1", text)
     if unit := re.escape(options.get("unit", "")):
         text = re.sub(rf"^([+-]?) *{unit} *| *{unit}$", r"\1", text, count=1)
     if text.lower() in TRUTH:
@@ -191,7 +199,11 @@ def number(cell: Any, options: Mapping[str, Any]) -> float:
 
 
 def seconds(cell: Any, options: Mapping[str, Any]) -> float:
-    """A date as seconds since 1970 in UTC. Options: order, `day` or `month` first. Raises ValueError for none."""
+    """A date as seconds since 1970 in UTC, a time of day as those since midnight. Options: order, `day`, `month` or `year` first; since,
+    the earliest that a year of two digits may be; clock, whether all are times of day. Raises ValueError for none."""
+    cell = cell.isoformat() if isinstance(cell, datetime.time) else cell
+    if options.get("clock"):
+        cell = f"1970-01-01 {cell}"
     if isinstance(cell, datetime.date):
         when = cell if isinstance(cell, datetime.datetime) else datetime.datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
         return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
@@ -199,12 +211,20 @@ def seconds(cell: Any, options: Mapping[str, Any]) -> float:
     if not found:
         raise ValueError
     part = found.groupdict(default="0")
-    day, month = part["a"], part["b"]
+    day, month, year = part["a"], part["b"], part["year"]
     if found["a"] and "order" not in options:
         raise ValueError  # the column had no such dates
     if options.get("order") == "month" and part["t"] != ".":  # dots: day first everywhere
         day, month = month, day
-    year, month, day = (part["y"], part["m"], part["d"]) if found["y"] else (part["year"], month, day)
+    if options.get("order") == "year":
+        day, year = year, day
+    if found["y"]:
+        year, month, day = part["y"], part["m"], part["d"]
+    elif len(year) < 4:
+        since: Any = options.get("since")
+        if since is None or len(year) < 2:
+            raise ValueError
+        year = since + (int(year) - since) % 100
     hour = int(part["H"])
     if found["noon"]:
         if not 1 <= hour <= 12:
@@ -245,6 +265,14 @@ def vector(cell: Any, options: Mapping[str, Any]) -> tuple[np.ndarray | None, St
     return (None, State.MISSING) if np.isnan(x_D).all() else (x_D, State.PRESENT)
 
 
+def century(years: Iterable[int]) -> int:
+    """The earliest that a year of two digits may be: in the middle of the widest gap between those of a column."""
+    given = sorted(set(years), key=lambda year: (year - PIVOT) % 100)
+    gaps = [(year - before - 1) % 100 + 1 for before, year in zip([given[-1], *given], given, strict=False)]
+    first = given[gaps.index(max(gaps))]
+    return 1900 + first + 100 * (first < PIVOT) - max(gaps) // 2
+
+
 MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], float]] = {"number": number, "date": seconds}
 
 
@@ -281,9 +309,9 @@ def spaced(count: Mapping[str, int]) -> list[str]:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value),
-    of a number decimal, thousands, unit, of a date order, of a category spelled; range (of the values at fit); of a vector or sequence
-    width, and of a vector the columns that it is made of, if it isn't one."""
+    """How a column is read. Stored with a model, never guessed again. Options: gaps (tokens that stand for no value), of a number decimal,
+    thousands, unit, brackets, of a date order, since, clock, of a category spelled; range (of the values at fit); of a vector or
+    sequence width, and of a vector the columns that it is made of, if it isn't one."""
 
     column: str
     modality: str

@@ -125,7 +125,9 @@ def of_rows(rows: list[Any], source: str) -> Table:
     """Rows as dicts; a key that a row lacks is an empty cell."""
     wrong = next((i for i, row in enumerate(rows, 1) if not isinstance(row, Mapping)), None)
     if wrong:
-        raise TableError("rows that are dicts of their cells", f"{type(rows[wrong - 1]).__name__} as row {wrong}", "name the columns")
+        raise TableError(
+            "rows that are dicts of their cells", f"{type(rows[wrong - 1]).__name__} as row {wrong} of {source}", "name the columns"
+        )
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         return Table(pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct([])))]), source)
@@ -233,12 +235,20 @@ def read_json(path: Path) -> Table:
     text, rows = path.read_text(encoding="utf-8-sig"), []
     whole = text.lstrip().startswith("[")
     for number, line in enumerate([text] if whole else text.split("\n"), 1):
-        try:
-            found = json.loads(line) if line.strip() else []
-        except ValueError as e:
-            raise TableError("one JSON object a line", f"{e} in line {number} of {path}", "mend that line") from e
+        found = parsed(line, str(path), number) if line.strip() else []
         rows.extend(found if isinstance(found, list) and (whole or not found) else [found])
     return of_rows(rows, str(path))
+
+
+def parsed(text: str, source: str, first: int = 1) -> Any:
+    """What JSON says. `first`: the number of its first line. Raises TableError that shows the line of the fault."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        line, at = (e.lineno, f"no JSON from character {e.colno} on") if isinstance(e, json.JSONDecodeError) else (1, str(e))
+        start = text.split("\n")[line - 1].strip()[:60]
+        got = f"{start!r} in line {first + line - 1} of {source}, {at}"
+        raise TableError("one JSON object a line, or one list of them", got, 'write each row as {"COLUMN": VALUE, …} on one line') from e
 
 
 def read_workbook(path: Path, sheet: str | None) -> Table:
