@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import xmodal
 from xmodal import Learner, cli, errors
 from xmodal.demo import draw
+from xmodal.modality import MODALITIES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -96,6 +97,18 @@ def test_links_lead_somewhere():
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")):
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
             assert link.startswith("https://") or (document.parent / link).is_file(), link
+
+
+def test_every_corruption_is_drawn():
+    page, size = (ROOT / "docs/corruptions.md").read_text(), 0
+    for modality, one in MODALITIES.items():
+        section = page.partition(f"\n## {modality}\n")[2].partition("\n## ")[0]
+        for name, function in getattr(one, "corruptions", {}).items():
+            assert f"**`{name}`** {' '.join((inspect.getdoc(function) or '').split())}" in section
+            drawn = [ROOT / "docs/corruptions" / f"{modality}-{name}.{kind}" for kind in ("png", "svg")]
+            assert modality == "text" or any(f"corruptions/{d.name}" in section and d.is_file() for d in drawn)
+            size += sum(d.stat().st_size for d in drawn if d.is_file())
+    assert 0 < size < 300_000
 
 
 def test_the_version_is_in_the_changelog_or_unreleased():

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,10 +227,16 @@ def matching(pattern: str, columns: Collection[str]) -> list[str]:
     return [pattern] if pattern in columns else [name for name in columns if wild.fullmatch(name)]
 
 
+@cache
+def points(group: str, path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001
+    """The entry points of a group that a search path leads to: every search reads the files of all packages, some 10 ms."""
+    return entry_points(group=f"xmodal.{group}")
+
+
 def registry(group: str, builtin: dict[str, T]) -> dict[str, T]:
     """What is known under this group: ours and the entry points `xmodal.<group>` of installed plugins."""
     found = dict(builtin)
-    for point in entry_points(group=f"xmodal.{group}"):
+    for point in points(group, tuple(sys.path)):
         found.setdefault(point.name, point.load())
     return found
 

@@ -29,15 +29,22 @@ LOADED = {  # of each modality something that its cells hand out
     "text": TEXT,
     "number": RANDOM.normal(10, 2, 400),
     "vector": RANDOM.normal(10, 2, 400).astype(np.float32),
-    "sequence": RANDOM.normal(10, 2, (300, 7)).astype(np.float32),
+    "sequence": RANDOM.normal(10, 2, (300, 40)).astype(np.float32),
+    "audio": (0.3 * np.sin(np.arange(4000) / 9)).astype(np.float32),
+    "strokes": np.column_stack([*RANDOM.normal(size=(2, 200)).cumsum(1), *np.zeros((2, 200)), np.arange(200) // 50]),
+    "video": (RANDOM.random((40, 6, 5, 3)) * 255).astype(np.uint8),
 }
-EVERY = [(kind, name) for kind, x in LOADED.items() for name in MODALITIES[kind].corruptions]  # type: ignore[attr-defined]
+EVERY = [(kind, name) for kind, one in MODALITIES.items() for name in getattr(one, "corruptions", {})]
+DRAWLESS = {"blur", "clipping"}  # which need no chance
+SEEDS = [(3, seed) for seed in range(6)]
 
 
-def apart(a: object, b: object) -> float:
+def apart(a: str | np.ndarray, b: str | np.ndarray) -> float:
     """How far what was made is from what was there."""
     if isinstance(a, str) and isinstance(b, str):
         return 1 - SequenceMatcher(None, UNIT.findall(a), UNIT.findall(b), autojunk=False).ratio()
+    if len(a) != len(b):  # points of a drawing that are gone
+        return float(abs(len(a) - len(b)))
     return float(np.abs(np.asarray(a, float) - np.nan_to_num(np.asarray(b, float))).mean())
 
 
@@ -48,8 +55,11 @@ def test_more_severe_is_further_from_what_was_there(kind, name):
     assert far[0] > 0 and far == sorted(far)
     once, twice = (Corruption(kind, name, 3)(x, "cell") for _ in range(2))
     assert (once == twice if isinstance(x, str) else np.array_equal(once, twice, equal_nan=True)) and type(once) is type(x)
+    by_severity, by_seed = ([Corruption(kind, name, *one)(x, "cell") for one in ones] for ones in ([(s,) for s in SEVERITIES], SEEDS))
+    different = [len({m if isinstance(m, str) else m.tobytes() for m in made}) for made in (by_severity, by_seed)]
+    assert different[0] == 5 and (different[1] > 1) == (name not in DRAWLESS)
     if isinstance(x, np.ndarray):
-        assert once.shape == x.shape and once.dtype == x.dtype
+        assert once.shape[1:] == x.shape[1:] and once.dtype == x.dtype and (len(once) == len(x) or (kind, name) == ("strokes", "loss"))
 
 
 @given(st.text(max_size=60), st.sampled_from(["drop", "typos", "shuffle"]), st.sampled_from([*SEVERITIES]))
