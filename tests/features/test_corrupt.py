@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodal import Learner
+from xmodal import Learner, evaluate
 from xmodal.errors import ConfigError
 from xmodal.features import Store, build
 from xmodal.features.corrupt import SEVERITIES, Corruption, Worse, called, corrupted, known
@@ -151,8 +151,10 @@ def learner(tmp_path_factory):
     return Learner(target="label", media_root=[folder], **settings).fit(folder / "table.csv"), folder / "table.csv"
 
 
-def test_an_answer_is_scored_under_corruptions(learner, tmp_path):
+def test_an_answer_is_scored_under_corruptions(learner, tmp_path, monkeypatch):
     fitted, table = learner
+    weights = evaluate.draw_weights  # of intervals, which are drawn for each severity
+    monkeypatch.setattr(evaluate, "draw_weights", lambda groups, seed: weights(groups, seed, 20))
     clean, worse = (
         fitted.evaluate(table, corrupt=c)["targets"]["label"]["metrics"] for c in (None, {"image": "occlusion:5", "table": "noise:5"})
     )

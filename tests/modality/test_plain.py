@@ -163,6 +163,7 @@ def test_times_of_day_are_dates_of_one_day(cells: list[object]) -> None:
 def test_times_beside_dates_are_no_dates() -> None:
     got, _, said = read([*(f"2024-01-{i:02}" for i in range(1, 31)), "09:41", "10:00"])
     assert got.modality != "date" and "94% of its different cells are dates, but not all" in said[0]
+    assert read([f"{i:02}:30+02:00" for i in range(24)])[1][3] == 90 * 60
     got, _, said = read([f"{h}:{m}" for h in range(30, 60) for m in (10, 20)])  # durations, in one of two units
     assert got.modality != "date" and "durations in seconds" in said[0]
 
@@ -205,6 +206,8 @@ def test_spans_of_time_are_seconds() -> None:
 
 def test_quantities_in_no_known_form_are_said() -> None:
     assert "digits and marks" in read([f"{i}-{i + 10}" for i in range(40)])[2][0]
+    job, table = Job(), Table(pa.table({"c": [f"{'$€'[i % 2]}{i}.50" for i in range(40)], "more": ["a", "b"] * 20}), "t.csv")
+    assert "digits and marks" in readings(table, job, NOWHERE)[1][0]  # also where all are distinct, and so left out
     assert not read([f"{i:03}" for i in range(40)])[2] and not read(["1-2", "3-4"] * 30)[2]
 
 

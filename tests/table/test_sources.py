@@ -129,6 +129,15 @@ def test_json_lines_and_lists(tmp_path: Path) -> None:
             read_table(tmp_path / "t.jsonl")
 
 
+def test_lines_of_json_in_other_encodings(tmp_path: Path) -> None:
+    path, content = tmp_path / "t.jsonl", '{"a": "Zürich ist schön"}\n' * 3
+    for encoding, asked in (("utf-16", None), ("utf-8-sig", None), ("cp1252", "cp1252")):
+        path.write_bytes(content.encode(encoding))
+        assert read_table(path, asked).data["a"].to_pylist() == ["Zürich ist schön"] * 3
+    with pytest.raises(TableError, match=r"text in UTF-8; got another encoding .*cp1252.*--encoding"):
+        read_table(path)
+
+
 def test_a_folder_of_class_named_folders(tmp_path: Path) -> None:
     for name in ("cats/a.png", "cats/b.png", "dogs/deep/c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -219,8 +219,9 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
             f"--modality COL={g.reading.modality} counts the others as unreadable" for g in near))  # fmt: skip
         signs = sum(LIKELY["number"].fullmatch(t) is not None and not t.isdigit() for t in texts)
         if not near and len(texts) > MANY and signs >= MOSTLY * len(texts):
-            told = f"its cells are of digits and marks, but no numbers, dates or times in one form: it is read as {best.reading.modality}"
-            best = best._replace(notes=(*best.notes, f"{told}; write quantities as 12.5, dates as 2024-01-31, durations in seconds"))
+            told = "its cells are of digits and marks, but no numbers, dates or times in one form"
+            told = f"{told}: write quantities as 12.5, dates as 2024-01-31, durations in seconds"
+            best = best._replace(notes=(*best.notes, told))
     if name in job.use:
         return best
     if {t.lower() for t in texts} <= PARTS:
@@ -234,7 +235,8 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         (np.asarray(best.reading.parse(column)[0]) % 1 > 0).any() if number else 2 * sum(map(bool, map(FRACTION.fullmatch, texts))) > count
     )
     if not broken:  # no id is a fraction
-        return "its values are all distinct, so it names rows (keep it with --use, or give it as --id)"
+        notes = (note.replace("COL=", f"{name}=") for note in best.notes)
+        return "; ".join(["its values are all distinct, so it names rows (keep it with --use, or give it as --id)", *notes])
     return best
 
 

@@ -46,7 +46,7 @@ DATE = re.compile(
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?(?: ?(?P<noon>[AaPp])[Mm])?"
     r" ?(?P<zone>[Zz]|UTC|(?P<sign>[+-])(?P<zh>[0-9]{2}):?(?P<zm>[0-9]{2})?)?)?"
 )
-CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm])?")
+CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm])?(?: ?(?:[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}))?")
 PIVOT = 30  # the first two-digit year of the last century, as spreadsheets have it
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
 TRUTH = {"true": 1.0, "false": 0.0}

@@ -20,7 +20,7 @@ import pyarrow as pa
 from xmodal.errors import MissingExtra, TableError, unknown
 from xmodal.formats import kind_of
 from xmodal.media import STAND_INS
-from xmodal.table.delimited import read_delimited
+from xmodal.table.delimited import read_delimited, utf8
 from xmodal.table.reading import TYPED, Mixed, checked, plain, text_of, valid
 
 KINDS = {
@@ -201,7 +201,7 @@ def read_file(path: Path, encoding: str | None, sheet: str | None) -> Table:
             data, notes = read_delimited(path, path.read_bytes(), encoding)
             return Table(data, source, tuple(notes))
         if kind in ("json", "excel"):
-            return read_json(path) if kind == "json" else read_workbook(path, sheet)
+            return read_json(path, encoding) if kind == "json" else read_workbook(path, sheet)
         from pyarrow import feather, parquet
 
         return Table(parquet.ParquetFile(path).read() if kind == "parquet" else feather.read_table(path), source)
@@ -230,9 +230,9 @@ def told(path: Path, start: bytes, kind: str) -> str:
     return found or kind
 
 
-def read_json(path: Path) -> Table:
+def read_json(path: Path, encoding: str | None) -> Table:
     """An object a line, or one list of objects."""
-    text, rows = path.read_text(encoding="utf-8-sig"), []
+    text, rows = utf8(path.read_bytes(), encoding, path).decode().removeprefix("\ufeff"), []
     whole = text.lstrip().startswith("[")
     for number, line in enumerate([text] if whole else text.split("\n"), 1):
         found = parsed(line, str(path), number) if line.strip() else []
