@@ -181,22 +181,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
     if len(texts) == 1 and count == len(column):
         return f"every cell is {next(iter(texts))[:40]!r}"
     if name in job.modality:
-        kind, options = asked(job.modality[name])
-        modality, reason = registered("modalities", MODALITIES, kind), "asked for by --modality"
-        if modality.family != "media" and pa.types.is_struct(column.type):
-            raise nested(column)
-        guess = modality.read(column, options) if isinstance(modality, Measure) else None
-        if modality.family == "media":  # several files in a cell have a separator
-            guess = cast(MediaModality, modality).recognise(column, media, asked=True)
-        if modality.family == "vector":  # of a width
-            guess = modality.recognise(column, media)
-        if guess is None and modality.family == "vector":
-            raise ConfigError("lists of numbers in every cell", f"other cells in column {name!r}", "give it another --modality")
-        if guess is None:
-            known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
-            return Guess.of(1.0, kind, reason, known | options)
-        read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
-        return guess._replace(reading=read)
+        return as_asked(name, column, job.modality[name], texts, media)
     guesses = [guess for m in registry("modalities", MODALITIES).values() if (guess := m.recognise(column, media))]
     if not guesses:
         if pa.types.is_struct(column.type):
@@ -238,6 +223,26 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         notes = (note.replace("COL=", f"{name}=") for note in best.notes)
         return "; ".join(["its values are all distinct, so it names rows (keep it with --use, or give it as --id)", *notes])
     return best
+
+
+def as_asked(name: str, column: pa.ChunkedArray, spec: str, texts: Mapping[str, int], media: Media) -> Guess:
+    """How an input column is read that --modality names. Raises ConfigError where it cannot be."""
+    kind, options = asked(spec)
+    modality, reason = registered("modalities", MODALITIES, kind), "asked for by --modality"
+    if modality.family != "media" and pa.types.is_struct(column.type):
+        raise nested(column)
+    guess = modality.read(column, options) if isinstance(modality, Measure) else None
+    if modality.family == "media":  # several files in a cell have a separator
+        guess = cast(MediaModality, modality).recognise(column, media, asked=True)
+    if modality.family == "vector":  # of a width
+        guess = modality.recognise(column, media)
+    if guess is None and modality.family == "vector":
+        raise ConfigError("lists of numbers in every cell", f"other cells in column {name!r}", "give it another --modality")
+    if guess is None:
+        known: dict[str, Json] = {"spelled": spelled(texts)} if kind == "category" else {}
+        return Guess.of(1.0, kind, reason, known | options)
+    read = replace(guess.reading, options=guess.reading.options | options, reason=f"{reason}: {guess.reading.reason}")
+    return guess._replace(reading=read)
 
 
 def nested(column: pa.ChunkedArray) -> ConfigError:
