@@ -160,7 +160,6 @@ def extract(
     errors: dict[str, dict[int, MediaError]] = {m: {} for m in extraction.readers}
     made: dict[str, dict[str, Features]] = {m: {} for m in extraction.readers}
     waits: dict[str, list[str]] = {m: [] for m in extraction.readers}
-    size = 0
     working = replace(extraction, readers={m: for_workers(some) for m, some in extraction.readers.items()})
     few = contextlib.nullcontext(partial(map, lambda request: attempt(working.one, *request)))
 
@@ -179,10 +178,12 @@ def extract(
             made[m].clear()
 
     with few if len(new) <= FEW and working.bounded else pool(working) as answers:
-        for start in range(0, len(new), SHARD):
-            shard = list(new)[start : start + SHARD]
+        shards = [list(new)[start : start + SHARD] for start in range(0, len(new), SHARD)]
+        coming, done = answers([new[c] for c in shards[0]]) if shards else iter(()), 0
+        for shard, after in pairwise([*shards, []]):
+            replies, coming, size = coming, answers([new[c] for c in after]), 0  # workers go on while a shard is stored
             try:
-                for done, (c, reply) in enumerate(zip(shard, answers([new[c] for c in shard]), strict=True), start + 1):
+                for c, reply in zip(shard, replies, strict=True):
                     for m in extraction.readers:
                         one = reply if isinstance(reply, MediaError) else reply[m]
                         if isinstance(one, MediaError):
@@ -196,7 +197,7 @@ def extract(
                     if size > ROOM:
                         keep()
                         size = 0
-                    progress(done, len(new))
+                    progress(done := done + 1, len(new))
             finally:  # who is interrupted, or out of time, keeps what is done
                 keep()
     for e in (e for some in extraction.readers.values() for e in some if new):
