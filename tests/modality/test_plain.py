@@ -83,6 +83,18 @@ def test_dates_of_east_asia_are_dates(form: str) -> None:
         assert got.cell(strange)[1] == State.BROKEN
 
 
+@pytest.mark.parametrize("form", ["%d %b %Y", "%d-%B-%Y", "%b %d, %Y", "%B. %d %Y", "%d-%b-%y", "%d %b %Y 00:00"])
+def test_months_in_english_words_make_dates(form: str) -> None:
+    days = [datetime.date(2023, 5, 7), datetime.date(1999, 12, 31), datetime.date(2024, 2, 29), datetime.date(2024, 9, 1)]
+    words = [d.strftime(form).lstrip("0") for d in days]
+    wanted = [datetime.datetime(d.year, d.month, d.day, tzinfo=datetime.UTC).timestamp() for d in days]
+    for spelled in (words, [w.upper() for w in words]):
+        got, values, said = read(spelled * 9)
+        assert (got.modality, values[:4], said) == ("date", wanted, [])
+    for strange in ("31 Feb 2024", "Mayor 1 2024", "Jan 2024", "1 Janu 2024", "May I, 2024"):
+        assert got.cell(strange)[1] == State.BROKEN
+
+
 def test_padded_cells_and_slips_make_names_and_slips_are_said() -> None:
     assert read(["01", "1", "001"] * 3)[0].modality == "category"
     got, _, said = read([str(i) for i in range(40)] + ["oops"])

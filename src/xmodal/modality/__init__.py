@@ -17,7 +17,7 @@ from xmodal.media import Cell, Media, Raw, attempt
 from xmodal.modality.audio import Audio
 from xmodal.modality.files import NONE, spread
 from xmodal.modality.image import Image
-from xmodal.modality.plain import LIKELY, MOSTLY, Measure
+from xmodal.modality.plain import MOSTLY, NUMERIC, Measure
 from xmodal.modality.sequence import Sequence
 from xmodal.modality.strokes import FORMS, Strokes
 from xmodal.modality.text import Words, coded, counts
@@ -202,7 +202,7 @@ def reading(name: str, column: pa.ChunkedArray, job: Job, media: Media) -> Guess
         best = best._replace(notes=best.notes + tuple(
             f"{g.score:.0%} of its different cells are {g.reading.modality}s, but not all: it is read as {best.reading.modality}; "
             f"--modality COL={g.reading.modality} counts the others as unreadable" for g in near))  # fmt: skip
-        signs = sum(LIKELY["number"].fullmatch(t) is not None and not t.isdigit() for t in texts)
+        signs = sum(NUMERIC.fullmatch(t) is not None and not t.isdigit() for t in texts)
         if not near and len(texts) > MANY and signs >= MOSTLY * len(texts):
             told = "its cells are of digits and marks, but no numbers, dates or times in one form"
             told = f"{told}: write quantities as 12.5, dates as 2024-01-31, durations in seconds"

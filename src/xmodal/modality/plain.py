@@ -16,12 +16,10 @@ import pyarrow as pa
 from xmodal.job import Json
 from xmodal.media import Media
 from xmodal.table import GAPS, Guess, distinct, text_of
-from xmodal.table.reading import CLOCK, DATE, MEASURES, PADDED, SIGNS, TRUTH, century
+from xmodal.table.reading import CLOCK, MEASURES, PADDED, SIGNS, TRUTH, century, dated
 
-LIKELY = {
-    "number": re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?"),
-    "date": re.compile(f"(?:{DATE.pattern})|{CLOCK.pattern}"),
-}
+NUMERIC = re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?")
+LIKELY: Mapping[str, Callable[[str], object]] = {"number": NUMERIC.fullmatch, "date": lambda t: dated(t) or CLOCK.fullmatch(t)}
 MOSTLY = 0.9  # of the distinct cells: so many values make the others look like slips
 UNITS = re.compile("[%‰€$£¥₩₹]")
 # Decimal and thousands mark. Of two that read all cells the first is taken, and where they read them otherwise that is said.
@@ -77,14 +75,14 @@ class Measure:
                 strange += 1
         del gaps[""]
         words = [cell for cell in seen if isinstance(cell, str)]
-        likely = sum(LIKELY[self.kind].fullmatch(t) is not None for t in words)  # prose is spared the trials
+        likely = sum(LIKELY[self.kind](t) is not None for t in words)  # prose is spared the trials
         if given is None and (likely < MOSTLY * len(words) or (self.kind == "number" and any(map(PADDED.fullmatch, words)))):
             return None
         options, values, notes = self.form(words, given or {})
         fitting = {cell: v for cell, v in values.items() if v is not None}
         fitting |= {cell: MEASURES[self.kind](cell, {}) for cell in seen if not isinstance(cell, str)}
-        shape = CLOCK if "clock" in options else DATE
-        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(shape.fullmatch(c)) for c in seen)
+        shape = CLOCK.fullmatch if "clock" in options else dated
+        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(shape(c)) for c in seen)
         if not fitting or 2 * len(fitting) < looks:
             return None
         counts = Counter[float]()
@@ -144,14 +142,14 @@ class Measure:
                     one, two = (options[key], form[key]) if self.kind == "date" else (f"'{values[name]}'", f"'{other[name]}'")
                     notes.append(f"{name!r}, like every cell, may be read as {one} or {two}: it is read as {one}; "
                                  f"--modality COL={self.kind}:{key}={form[key]} reads it otherwise")  # fmt: skip
-        if self.kind == "date" and "clock" not in options and not any((m := DATE.fullmatch(t)) and m["a"] for t in texts):
+        if self.kind == "date" and "clock" not in options and not any((m := dated(t)) and m["a"] for t in texts):
             options = {}
         return dict(options), values, notes
 
 
 def orders(texts: Sequence[str]) -> list[dict[str, Json]]:
     """The orders that dates may have, with the century of their years if those have two digits."""
-    found = [m for m in map(DATE.fullmatch, texts) if m and m["a"]]
+    found = [m for m in map(dated, texts) if m and m["a"]]
     forms: list[dict[str, Json]] = []
     for order, place in {"day": "year", "month": "year", "year": "a"}.items():
         short = [int(m[place]) for m in found if len(m[place]) == 2]
@@ -162,7 +160,7 @@ def orders(texts: Sequence[str]) -> list[dict[str, Json]]:
 
 def zone(cell: str | datetime.date) -> object:
     """Of a date, if it has one."""
-    when = DATE.fullmatch(cell) if isinstance(cell, str) else None
+    when = dated(cell) if isinstance(cell, str) else None
     return when["zone"] if when else getattr(cell, "tzinfo", None)
 
 

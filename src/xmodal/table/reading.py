@@ -3,8 +3,9 @@
 - A gap: in text, categories and classes only an empty or blank cell; in numbers and dates also the tokens GAPS.
 - A number may have a decimal comma, thousands marks, and one currency or percent sign (12 % is 12), as its column has. (12) is -12 in a
   column where other numbers stand without brackets.
-- A date has its year first, or day and month in the one order of its column; a time without zone is UTC. A year of two digits is the one
-  within a hundred years that begin in the widest gap between the years of its column (Excel's, 1930 to 2029, if that tells nothing).
+- A date has its year first, or its month in English words, or day and month in the one order of its column; a time without zone is UTC.
+  A year of two digits is the one within a hundred years that begin in the widest gap between the years of its column (Excel's, 1930 to
+  2029, if that tells nothing, and beside a month in words).
 - A column of times of day holds dates too, all of one day: 09:41, 23:59:07, 9:41 PM.
 - A cell that is a number (of a frame, of JSON, of a workbook) is that number, whatever marks the column's texts have.
 - A category or class is its canonical text: 1, 1.0 and "1.0" are "1", never "1.0"; True is "True". It is the same with and without
@@ -46,6 +47,10 @@ DATE = re.compile(
     r"(?:[T ](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?(?: ?(?P<noon>[AaPp])[Mm])?"
     r" ?(?P<zone>[Zz]|UTC|(?P<sign>[+-])(?P<zh>[0-9]{2}):?(?P<zm>[0-9]{2})?)?)?"
 )
+MONTHS = ("jan(?:uary)?", "feb(?:ruary)?", "mar(?:ch)?", "apr(?:il)?", "may", "june?", "july?", "aug(?:ust)?", "sept?(?:ember)?",
+          "oct(?:ober)?", "nov(?:ember)?", "dec(?:ember)?")  # fmt: skip
+WORD = "|".join(f"({month})" for month in MONTHS)
+NAMED = re.compile(rf"([0-9]{{1,2}}[ -])?(?:{WORD})\.?(?(1)[ -]|\s([0-9]{{1,2}}),? )([0-9]{{4}}|[0-9]{{2}})(?=[T ]|$)", re.IGNORECASE)
 CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm])?(?: ?(?:[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}))?")
 PIVOT = 30  # the first two-digit year of the last century, as spreadsheets have it
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
@@ -198,6 +203,16 @@ def number(cell: Any, options: Mapping[str, Any]) -> float:
     return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
 
 
+def dated(text: str) -> re.Match[str] | None:
+    """A date in digits, or with a month's English name: 1 Jan 2024, 01-January-2024, Jan. 1, 2024, 1-Jan-24."""
+    if found := NAMED.match(text):
+        day, *months, other, year = found.groups()
+        month = next(m for m, word in enumerate(months, 1) if word)
+        year = year if len(year) == 4 else f"{20 if int(year) < PIVOT else 19}{year}"
+        text = f"{year}-{month}-{(day or other).strip(' -')}{text[found.end() :]}"
+    return DATE.fullmatch(text)
+
+
 def seconds(cell: Any, options: Mapping[str, Any]) -> float:
     """A date as seconds since 1970 in UTC, a time of day as those since midnight. Options: order, `day`, `month` or `year` first; since,
     the earliest that a year of two digits may be; clock, whether all are times of day. Raises ValueError for none."""
@@ -207,7 +222,7 @@ def seconds(cell: Any, options: Mapping[str, Any]) -> float:
     if isinstance(cell, datetime.date):
         when = cell if isinstance(cell, datetime.datetime) else datetime.datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001
         return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
-    found = DATE.fullmatch(cell) if isinstance(cell, str) else None
+    found = dated(cell) if isinstance(cell, str) else None
     if not found:
         raise ValueError
     part = found.groupdict(default="0")
