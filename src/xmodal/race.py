@@ -335,7 +335,8 @@ class Race:
             embeds = min(deep, key=lambda e: self.mean_loss(e.z[views[-1]], scored), default=None)
             kept = [e for e, w in zip(kept, heaviest, strict=True) if w >= KEEP or e.member.single or e is embeds]
             pool, scores = self.fitted(kept, scored)
-        answer = Answer(self.task, self.inputs, tuple(e.member for e in kept), pool, tuple(best))
+        order = tuple(sorted(best, key=lambda key: self.alone(best[key], scored)))
+        answer = Answer(self.task, self.inputs, tuple(e.member for e in kept), pool, order)
         return Outcome(answer, answer, entries, scored, scores, added)
 
     def fitted(self, kept: list[Entry], scored: Rows) -> tuple[Pool, Scores]:

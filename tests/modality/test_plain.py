@@ -189,6 +189,25 @@ def test_years_of_two_digits_stand_together(first: int, more: list[int], order: 
     assert got.options["order"] == order and got.cell(dates[0].strftime(form))[0] == values[0]
 
 
+def test_births_stand_in_the_last_century_and_beside_whole_years_in_theirs() -> None:
+    births = [f"{d:02}/03/{year % 100:02}" for year in range(1925, 2000) for d in (14, 27)]
+    _, values, said = read(births)
+    assert values[::2] == [utc(year, 3, 14) for year in range(1925, 2000)] and not said
+    _, values, _ = read([*(f"14/03/{y}" for y in range(1830, 1880)), "14/03/55"])
+    assert values[-1] == utc(1855, 3, 14)
+
+
+def test_versions_and_ratios_are_no_dates_or_it_is_said() -> None:
+    versions = [f"{a}.{b}.{c}" for a in range(1, 5) for b in range(3) for c in range(8, 12)]
+    assert read(versions)[0].modality != "date"  # 1.0.8 is none
+    got, _, said = read([v for v in versions if ".0." not in v and len(v) > 5])
+    assert got.modality == "date" and "is read as 2010-01-01; --modality" in said[0]
+    got, _, said = read(["0:10", "1:30", "2:05"] * 9)
+    assert got.modality == "date" and "'0:10' is read as 00:10" in said[0]
+    got, _, said = read(["0:10", "31:30", "2:05"] * 9)
+    assert got.modality == "category"
+
+
 def test_years_of_two_digits_need_no_option() -> None:
     got, values, said = read([f"{m}/{d}/24" for m in (3, 12) for d in range(1, 28)] + ["3/14/2023"])
     assert (got.options["order"], values[-1], values[0]) == ("month", utc(2023, 3, 14), utc(2024, 3, 1)) and not said

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 import pyarrow as pa
 
-from xmodal.errors import Absent, MediaError
+from xmodal.errors import Absent, ConfigError, MediaError
 from xmodal.features.column import FeatureColumn
 from xmodal.features.counts import Counts
 from xmodal.features.extractors import Extractor, Frozen
@@ -56,12 +56,10 @@ def media_columns(
     digest_U, first_U = np.unique(digest_F[read], return_index=True)
     first_U = read[first_U]  # the first file of each digest
     stored = {m: np.array([store.has(e.spec, digest_U) for e in some]) for m, some in extraction.readers.items()}
-    files_F = list(at)
-    new = {f: (files_F[f], digest_F[f].decode()) for f in first_U[~np.concatenate([*stored.values()]).all(0)].tolist()}
-    counts.reused += len(digest_U) - len(new)
-    lacking = {m: tuple(e for e, has_U in zip(some, stored[m], strict=True) if not has_U.all()) for m, some in extraction.readers.items()}
-    lacking = {m: some for m, some in lacking.items() if some}
-    errors = extract(replace(extraction, readers=lacking), store, counts, partial(progress, f"features of {name}"), new)
+    lacking_EU, files_F = ~np.concatenate([*stored.values()]), list(at)
+    requests = [(f, (files_F[f], digest_F[f].decode())) for f in first_U.tolist()]
+    counts.reused += len(digest_U) - lacking_EU.any(0).sum()
+    errors = fill(extraction, store, counts, partial(progress, f"features of {name}"), requests, lacking_EU)
     at_CK = padded([[at[file] for file in files] for files in file_CK])
     empty_C = np.array([files == [] for files in held], bool)
     gone_C = among(at_CK, unread) | np.array([isinstance(files, MediaError) for files in held], bool)
@@ -152,6 +150,21 @@ def text_features(
     return replace(column, dense={**column.dense, **{n: np.asarray(a)[at_U] for n, a in pack.dense.items()}})
 
 
+def fill(
+    extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], requests: Sequence[tuple[int, Request]],
+    lacking_EU: np.ndarray,
+) -> dict[str, dict[int, MediaError]]:  # fmt: skip
+    """`extract`, each of U cells by those of the E extractors alone that it lacks: some cells can never have all."""
+    errors: dict[str, dict[int, MediaError]] = {m: {} for m in extraction.readers}
+    for lacks_E in np.unique(lacking_EU[:, lacking_EU.any(0)], axis=1).T:
+        new, lacks = dict(compress(requests, (lacking_EU == lacks_E[:, None]).all(0))), iter(lacks_E)
+        readers = {m: tuple(e for e in some if next(lacks)) for m, some in extraction.readers.items()}
+        some_left = replace(extraction, readers={m: some for m, some in readers.items() if some})
+        for m, found in extract(some_left, store, counts, progress, new).items():
+            errors[m] |= found
+    return errors
+
+
 def extract(
     extraction: Extraction, store: Store, counts: Counts, progress: Callable[[int, int], None], new: dict[int, Request]
 ) -> dict[str, dict[int, MediaError]]:
@@ -222,6 +235,10 @@ def run_networks(extractors: Sequence[Extractor], made: Sequence[Features], coun
     for e in frozen if made else ():
         counts.inferred += len(made)
         for cell, found in zip(made, e.many(made), strict=True):
+            if bad := [n for n, array in found.items() if not np.isfinite(array).all()]:
+                raise ConfigError(
+                    f"finite {bad[0]!r} of every cell from network {e.name!r}", "NaN or infinity", "mend the network, or leave it out"
+                )
             cell.update(found)
     for cell in made if frozen else ():
         for name in cell.keys() - kept:

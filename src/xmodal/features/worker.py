@@ -37,7 +37,8 @@ Made = dict[str, Features | MediaError]  # by modality
 Request = tuple[Cell, str]  # path or bytes, and the digest that the bytes must still have, if any
 Stream = io.BufferedIOBase
 TIMEOUT = 60.0  # seconds a cell may take
-AHEAD = 4  # requests that a worker gets at once: of paths, whose lines a pipe holds
+AHEAD = 4  # requests that a worker gets at once, if a pipe holds them all: else both sides would wait for the other
+NAME = 1000  # characters of a path; what is longer may be a file itself
 MEMORY = 3 * 2**30  # bytes that a worker may allocate (Linux): twice what a picture of the largest size needs
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -114,7 +115,7 @@ class Worker:
     def __init__(self, extraction: Extraction) -> None:
         self.extraction, self.lock = extraction, threading.Lock()
         self.process: Any = None
-        self.owner = os.getpid()
+        self.owner, self.stopped = os.getpid(), False
 
     def start(self) -> None:
         """In its own session, so that Ctrl-C reaches the caller alone. It ends when its input does."""
@@ -138,14 +139,16 @@ class Worker:
     def ask(self, requests: Sequence[Request]) -> list[Made | MediaError]:
         """If the process dies or takes too long, that is the fault of the cell it was at."""
         found: list[Made | MediaError] = []
+        if self.owner != os.getpid():  # the parent's process answers the parent, and its lock may be held for ever
+            self.process, self.lock, self.owner = None, threading.Lock(), os.getpid()
         with self.lock:
-            while len(found) < len(requests):
+            while len(found) < len(requests) and not self.stopped:
                 found += self._ask(requests[len(found) :])
         return found
 
     def _ask(self, requests: Sequence[Request]) -> list[Made | MediaError]:
         """The answers up to a cell that ended the process. Requests go ahead of answers, so that it never waits for the next one."""
-        if self.process is None or self.owner != os.getpid():  # that of a parent process answers the parent
+        if self.process is None or self.process.poll() is not None:  # killed while it had nothing to do
             self.start()
         found: list[Made | MediaError] = []
         start = time.monotonic()
@@ -174,8 +177,9 @@ class Worker:
             cast(Features, made[modality])[feature] = array
         return made
 
-    def end(self) -> None:
-        """Kill the process, whatever it does."""
+    def end(self, stopped: bool = False) -> None:
+        """Kill the process, whatever it does; `stopped`: no other is started."""
+        self.stopped = stopped
         process, self.process = self.process, None
         if process:
             finish(process, self.owner)
@@ -193,6 +197,10 @@ class Kept:
 
     def __init__(self) -> None:
         self.workers: dict[str, Worker] = {}
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        """A copy starts its own."""
+        return Kept, ()
 
     def ask(self, column: str, extraction: Extraction, cell: Cell) -> Made | MediaError:
         """One cell's features."""
@@ -215,7 +223,7 @@ def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Itera
             idle.append(worker)
 
     def answers(requests: Sequence[Request]) -> Iterator[Made | MediaError]:
-        size = 1 if any(isinstance(cell, bytes) for cell, _ in requests) else AHEAD
+        size = 1 if any(len(cast(str | bytes, cell)) > NAME for cell, _ in requests) else AHEAD
         return chain.from_iterable(threads.map(ask, [requests[i : i + size] for i in range(0, len(requests), size)]))
 
     try:
@@ -223,7 +231,7 @@ def pool(extraction: Extraction) -> Iterator[Callable[[Sequence[Request]], Itera
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
-            worker.end()
+            worker.end(stopped=True)
 
 
 def main() -> None:

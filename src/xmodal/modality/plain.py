@@ -21,6 +21,9 @@ from xmodal.table.reading import CLOCK, MEASURES, PADDED, SIGNS, TRUTH, century,
 NUMERIC = re.compile(r"(?=.{1,40}$)[^A-Za-z]*[0-9][^A-Za-z]*(?:[eE][-+]?[0-9]+)?")
 LIKELY: Mapping[str, Callable[[str], object]] = {"number": NUMERIC.fullmatch, "date": lambda t: dated(t) or CLOCK.fullmatch(t)}
 MOSTLY = 0.9  # of the distinct cells: so many values make the others look like slips
+# May be versions and ratios: 1.2.10, 0:10. A cell of a column that is surely a date, or a time of day.
+DOUBTFUL = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}|[0-9]:[0-9]{2}")
+SURE = re.compile(r"0[0-9][.:].*|.*\.0[0-9]\..*|.*[0-9]{4}.*|.*:.*:.*|.*[-/Mm].*")
 UNITS = re.compile("[%‰€$£¥₩₹]")
 # Decimal and thousands mark. Of two that read all cells the first is taken, and where they read them otherwise that is said.
 STYLES = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", "'"), (".", " "), (",", " "))
@@ -82,9 +85,15 @@ class Measure:
         fitting = {cell: v for cell, v in values.items() if v is not None}
         fitting |= {cell: MEASURES[self.kind](cell, {}) for cell in seen if not isinstance(cell, str)}
         shape = CLOCK.fullmatch if "clock" in options else dated
-        looks = len(fitting) if self.kind == "number" else sum(not isinstance(c, str) or bool(shape(c)) for c in seen)
+        strict = self.kind == "number" or options.keys() & {"clock", "since"}  # 1.2.10 and 0:10 may be other things than dates
+        looks = len(fitting) if strict else sum(not isinstance(c, str) or bool(shape(c)) for c in seen)
         if not fitting or 2 * len(fitting) < looks:
             return None
+        doubt = self.kind == "date" and given is None and not any(map(SURE.fullmatch, words))
+        for example in [t for t in words if doubt and t in fitting and DOUBTFUL.fullmatch(t)][:1]:
+            when = datetime.datetime.fromtimestamp(fitting[example], datetime.UTC)
+            told = f"{when:%H:%M}" if "clock" in options else f"{when:%Y-%m-%d}"
+            notes.append(f"{example!r} is read as {told}; --modality COL=category takes such cells for names")
         counts = Counter[float]()
         for cell, v in fitting.items():
             counts[v] += seen[cell]
@@ -149,12 +158,14 @@ class Measure:
 
 def orders(texts: Sequence[str]) -> list[dict[str, Json]]:
     """The orders that dates may have, with the century of their years if those have two digits."""
-    found = [m for m in map(dated, texts) if m and m["a"]]
+    every = [m for m in map(dated, texts) if m]
+    found = [m for m in every if m["a"]]
+    whole = [int(year) for m in every if len(year := m["y"] or m["year"]) == 4]
     forms: list[dict[str, Json]] = []
     for order, place in {"day": "year", "month": "year", "year": "a"}.items():
         short = [int(m[place]) for m in found if len(m[place]) == 2]
         if order != "year" or (short and len(short) == len(found) and all(m["t"] != "." for m in found)):
-            forms.append({"order": order, "since": century(short)} if short else {"order": order})
+            forms.append({"order": order, "since": century(short, whole)} if short else {"order": order})
     return forms
 
 

@@ -86,7 +86,9 @@ class Sequence(Files):
         try:
             np.save(file := io.BytesIO(), np.array(steps, np.float64), allow_pickle=False)
         except (TypeError, ValueError, OverflowError) as e:
-            raise MediaError(f"steps of different widths, or no numbers: {e}", shown(cell), "correct the cell") from e
+            widths = sorted({len(one) if isinstance(one, (list, tuple, np.ndarray)) else 1 for one in steps})
+            why = f"steps of {widths[0]} and of {widths[-1]} values" if len(widths) > 1 else f"steps that are not numbers ({e})"
+            raise MediaError(why, shown(cell), "correct the cell") from e
         return [file.getvalue()] if len(steps) else []
 
     def recognise(self, column: pa.ChunkedArray, media: Media, asked: bool = False) -> Guess | None:

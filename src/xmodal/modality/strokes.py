@@ -19,6 +19,7 @@ from xmodal.modality.files import NONE, SAMPLE, Corruption, Files
 
 NAMES = (("x",), ("y",), ("t", "time", "timestamp"), ("p", "pressure", "force"))  # of a point's coordinates
 DO = "give strokes of [x, y], [x, y, time] or [x, y, time, pressure], or {x: […], y: […]}"
+MOST = 20_000  # strokes of a drawing: each costs some microseconds
 WIDTH = 300  # of what is drawn, in pixels
 CANONICAL = b"xmodal strokes 1\n"  # then [P, 5], as `Drawing.load` gives them, float64
 Stroke = np.ndarray  # [n, 4]: x, y, time, pressure; NaN where not given
@@ -74,6 +75,7 @@ class Drawing:
 def lines(data: bytes) -> list[Stroke]:
     """Omniglot's form (Lake et al. 2015), whose y points up. Raises ValueError."""
     strokes: list[list[list[float]]] = [[]]
+    few(data.count(b"BREAK"))
     for line in data.decode().split("\n"):
         if line.strip() in ("START", "BREAK"):
             strokes.append([])
@@ -82,12 +84,19 @@ def lines(data: bytes) -> list[Stroke]:
     return [points(one) * (1, -1, 1, 1) for one in strokes if one]
 
 
+def few(strokes: int) -> None:
+    """Raises ValueError for more than MOST."""
+    if strokes > MOST:
+        raise ValueError(f"more than {MOST:,} strokes")
+
+
 def of_json(found: Any, form: str | None) -> list[Stroke]:
     """Strokes of points `[x, y, …]` or `{x, y, …}`, or of coordinates: `{x: […], y: […], …}` or `[[x, …], [y, …], …]` (Quick Draw).
     `form`: of lists, else the one that they have. Raises ValueError or TypeError."""
     found = [found] if isinstance(found, Mapping) else found  # a single stroke
     if not isinstance(found, list) or not all(isinstance(one, (list, Mapping)) for one in found):
         raise ValueError("no list of strokes")
+    few(len(found))
     if any(isinstance(one, Mapping) for one in found):
         return [named(one) for one in found]
     strokes = [one for one in found if one]
@@ -104,7 +113,8 @@ def of_json(found: Any, form: str | None) -> list[Stroke]:
 def forms(strokes: Any) -> list[str]:
     """Of which forms lists of lists of lists may be; none for other drawings."""
     lists = isinstance(strokes, list) and all(isinstance(one, list) and all(isinstance(p, list) for p in one) for one in strokes)
-    return [name for name, form in FORMS.items() if fits(form, [one for one in strokes if one])] if lists and any(strokes) else []
+    lists = lists and any(strokes) and len(strokes) <= MOST
+    return [name for name, form in FORMS.items() if fits(form, [one for one in strokes if one])] if lists else []
 
 
 def fits(form: Callable[[Any], Stroke], strokes: Sequence[Any]) -> bool:

@@ -22,6 +22,7 @@ from xmodal.modality.plain import Measure
 from xmodal.table import Guess, Reading, Table, distinct
 from xmodal.table.reading import listed, side_by_side
 
+WIDE = 20_000  # numbers, from which on a cell is said to be long
 PADDED = "^[+-]?0[0-9]"  # 007 is a name
 
 
@@ -69,7 +70,10 @@ class Vector:
         if len(widths) > 1:
             raise TableError("vectors of one width", differing(widths, row_B), "mend the row, or say --modality COL=sequence for series")
         width = next(iter(widths))
-        return Guess.of(0.95, "vector", f"{len(full)} lists of {width} numbers", {"width": width, **options})
+        notes = (
+            (f"{width:,} numbers a cell: all are read, which takes long and {8 * width * len(full) / 1e6:,.0f} MB",) if width > WIDE else ()
+        )
+        return Guess.of(0.95, "vector", f"{len(full)} lists of {width} numbers", {"width": width, **options}, notes)
 
 
 def differing(widths: Mapping[int, int], row_B: np.ndarray) -> str:

@@ -22,6 +22,7 @@ import json
 import math
 import os
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,12 +281,20 @@ def vector(cell: Any, options: Mapping[str, Any]) -> tuple[np.ndarray | None, St
     return (None, State.MISSING) if np.isnan(x_D).all() else (x_D, State.PRESENT)
 
 
-def century(years: Iterable[int]) -> int:
-    """The earliest that a year of two digits may be: in the middle of the widest gap between those of a column."""
-    given = sorted(set(years), key=lambda year: (year - PIVOT) % 100)
+def century(years: Iterable[int], whole: Iterable[int] = ()) -> int:
+    """The earliest that a year of two digits may be: in the middle of the widest gap between those of a column, in the century that suits
+    the years of four digits beside them (`whole`), and most of which spreadsheets would take."""
+    given, whole = sorted(set(years)), list(whole)
     gaps = [(year - before - 1) % 100 + 1 for before, year in zip([given[-1], *given], given, strict=False)]
-    first = given[gaps.index(max(gaps))]
-    return 1900 + first + 100 * (first < PIVOT) - max(gaps) // 2
+    first = max(range(len(gaps)), key=lambda i: (gaps[i], -((given[i] - PIVOT) % 100)))
+
+    def suits(start: int) -> tuple[int, int, int]:
+        read = [start + (year - start) % 100 for year in given]
+        middle = statistics.median(whole) if whole else 0
+        usual = [year == 1900 + year % 100 + 100 * (year % 100 < PIVOT) for year in read]
+        return -sum(abs(year - middle) > 50 for year in read) if whole else 0, sum(usual), usual[first]
+
+    return max((given[first] - gaps[first] // 2 + hundred for hundred in (1900, 2000, 1800)), key=suits)
 
 
 MEASURES: Mapping[str, Callable[[Any, Mapping[str, Any]], float]] = {"number": number, "date": seconds}
