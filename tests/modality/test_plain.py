@@ -182,6 +182,7 @@ def test_times_beside_dates_are_no_dates() -> None:
 
 @given(st.integers(1930, 2029), st.lists(st.integers(0, 49), min_size=1, max_size=20), st.sampled_from(["day", "month", "year"]))
 def test_years_of_two_digits_stand_together(first: int, more: list[int], order: str) -> None:
+    more = [i for i in more if first + i <= 2049]
     dates = [datetime.date(first + i, m, d) for i in (0, *more) for m, d in ((3, 14), (12, 30))]
     form = {"day": "%d/%m/%y", "month": "%m/%d/%y", "year": "%y-%m-%d"}[order]
     got, values, said = read([d.strftime(form) for d in dates], f"date:order={order}")

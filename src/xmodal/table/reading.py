@@ -53,6 +53,7 @@ MONTHS = ("jan(?:uary)?", "feb(?:ruary)?", "mar(?:ch)?", "apr(?:il)?", "may", "j
 WORD = "|".join(f"({month})" for month in MONTHS)
 NAMED = re.compile(rf"([0-9]{{1,2}}[ -])?(?:{WORD})\.?(?(1)[ -]|\s([0-9]{{1,2}}),? )([0-9]{{4}}|[0-9]{{2}})(?=[T ]|$)", re.IGNORECASE)
 CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm])?(?: ?(?:[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}))?")
+LATEST = 2049
 PIVOT = 30  # the first two-digit year of the last century, as spreadsheets have it
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # "1.0" is the name "1"
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -283,7 +284,7 @@ def vector(cell: Any, options: Mapping[str, Any]) -> tuple[np.ndarray | None, St
 
 def century(years: Iterable[int], whole: Iterable[int] = ()) -> int:
     """The earliest that a year of two digits may be: in the middle of the widest gap between those of a column, in the century that suits
-    the years of four digits beside them (`whole`), and most of which spreadsheets would take."""
+    the years of four digits beside them (`whole`), has none after LATEST, and is a spreadsheet's for the first of them."""
     given, whole = sorted(set(years)), list(whole)
     gaps = [(year - before - 1) % 100 + 1 for before, year in zip([given[-1], *given], given, strict=False)]
     first = max(range(len(gaps)), key=lambda i: (gaps[i], -((given[i] - PIVOT) % 100)))
@@ -291,8 +292,8 @@ def century(years: Iterable[int], whole: Iterable[int] = ()) -> int:
     def suits(start: int) -> tuple[int, int, int]:
         read = [start + (year - start) % 100 for year in given]
         middle = statistics.median(whole) if whole else 0
-        usual = [year == 1900 + year % 100 + 100 * (year % 100 < PIVOT) for year in read]
-        return -sum(abs(year - middle) > 50 for year in read) if whole else 0, sum(usual), usual[first]
+        usual = read[first] == 1900 + given[first] + 100 * (given[first] < PIVOT)
+        return -sum(abs(year - middle) > 50 for year in read) if whole else 0, -sum(year > LATEST for year in read), usual
 
     return max((given[first] - gaps[first] // 2 + hundred for hundred in (1900, 2000, 1800)), key=suits)
 
