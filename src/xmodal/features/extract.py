@@ -19,7 +19,7 @@ from xmodal.features.extractors import Extractor, Frozen
 from xmodal.features.store import DIGEST, Store
 from xmodal.features.worker import Extraction, Features, Request, pool
 from xmodal.job import Input, Key, Progress, State
-from xmodal.media import Cell, Media, attempt
+from xmodal.media import Cell, Media, attempt, shown
 from xmodal.table import distinct
 
 FEW = 32  # new cells that are not worth starting workers for
@@ -53,13 +53,16 @@ def media_columns(
     unread = {f: d for f, d in enumerate(digests) if isinstance(d, MediaError)}
     digest_F = np.array(["" if f in unread else d for f, d in enumerate(digests)], DIGEST)
     read = np.flatnonzero(digest_F != b"")
-    digest_U, first_U = np.unique(digest_F[read], return_index=True)
+    digest_U, first_U, read_U = np.unique(digest_F[read], return_index=True, return_inverse=True)
     first_U = read[first_U]  # the first file of each digest
     stored = {m: np.array([store.has(e.spec, digest_U) for e in some]) for m, some in extraction.readers.items()}
     lacking_EU, files_F = ~np.concatenate([*stored.values()]), list(at)
     requests = [(f, (files_F[f], digest_F[f].decode())) for f in first_U.tolist()]
     counts.reused += len(digest_U) - lacking_EU.any(0).sum()
     errors = fill(extraction, store, counts, partial(progress, f"features of {name}"), requests, lacking_EU)
+    for m, found in errors.items():  # what is wrong with one file is wrong with all of its bytes, each under its name
+        twins = [(f, found[first]) for f, first in zip(read.tolist(), first_U[read_U].tolist(), strict=True) if first in found]
+        errors[m] = {f: type(e)(e.reason, shown(files_F[f]), e.do) for f, e in twins}
     at_CK = padded([[at[file] for file in files] for files in file_CK])
     empty_C = np.array([files == [] for files in held], bool)
     gone_C = among(at_CK, unread) | np.array([isinstance(files, MediaError) for files in held], bool)

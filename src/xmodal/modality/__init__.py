@@ -101,22 +101,23 @@ def readings(table: Table, job: Job, media: Media) -> tuple[dict[str, Reading], 
         if name in roles or name in job.ignore or (job.use and name not in job.use):
             said += [f"joined {name!r} is left out: --use doesn't name it"] if name in table.made and name not in job.ignore else []
             continue
-        try:
-            several = [reading(name, table.column(name), how, media) for how in ways(name, job)]
-        except ConfigError as e:
-            wrong, several = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), [f"{e.got}; {e.do}"]
-            if isinstance(e.__cause__, Unfound):
-                lost = TableError(e.expected, wrong.got, f"{e.do}; or leave the column out with --ignore")
-        except TableError as e:  # vectors or sequences of several widths; no file is there
-            raise TableError(e.expected, f"column {name!r}: {e.got}", f"{e.do}; or leave the column out with --ignore") from e
-        for read in several:
-            if isinstance(read, Guess):
-                made: dict[str, Json] = {"columns": [*parts]} if (parts := table.made.get(name)) else {}
-                options, reason = read.reading.options | made, read.reading.reason.replace("COL=", f"{name}=")
-                found.append(replace(read.reading, column=name, options=options, reason=reason))
-                said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
-            else:
-                said.append(f"column {name!r} is left out: {read}")
+        every = ways(name, job)
+        for how in every:
+            try:
+                read = reading(name, table.column(name), how, media)
+            except ConfigError as e:
+                wrong, read = ConfigError(e.expected, f"column {name!r}: {e.got}", e.do), f"{e.got}; {e.do}"
+                if isinstance(e.__cause__, Unfound):
+                    lost = TableError(e.expected, wrong.got, f"{e.do}; or leave the column out with --ignore")
+            except TableError as e:  # vectors or sequences of several widths; no file is there
+                raise TableError(e.expected, f"column {name!r}: {e.got}", f"{e.do}; or leave the column out with --ignore") from e
+            if isinstance(read, str):
+                said.append(f"column {name!r} is left out{f' as {how.modality[name]}' if len(every) > 1 else ''}: {read}")
+                continue
+            made: dict[str, Json] = {"columns": [*parts]} if (parts := table.made.get(name)) else {}
+            options, reason = read.reading.options | made, read.reading.reason.replace("COL=", f"{name}=")
+            found.append(replace(read.reading, column=name, options=options, reason=reason))
+            said.extend(f"column {name!r}: {note.replace('COL=', f'{name}=')}" for note in read.notes)
     if lost and not any(family(r) == "media" and lie_there(r, table.column(r.column), media) for r in found):
         raise lost  # where no column's files are there, the folder must be wrong
     if wrong and not any(family(r) == "media" for r in found):
