@@ -5,6 +5,7 @@ R rows · C classes
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -19,7 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from xmodal import __version__, artefact, prepare, splits
-from xmodal.errors import ConfigError, TargetError, unknown
+from xmodal.errors import ConfigError, TargetError, UserError, unknown
 from xmodal.evaluate import Held, Judge, asked
 from xmodal.experts.data import TableData
 from xmodal.experts.deep import Deep, say_unread, unread
@@ -287,6 +288,8 @@ class Learner:
         answer = self.model.answer
         rows = np.arange(opened.rows) if part is None else self._part(opened, data, part)
         notes = opened.told
+        if part is None and (known := self._known(opened, data)):
+            notes.append(f"{known} of {len(rows)} rows were learnt from, so that the figures flatter: score others, or --part test")
         if corrupt:  # of these rows alone, and of no more than are needed
             if len(rows) > CORRUPTED:
                 notes.append(f"of {len(rows)} rows {CORRUPTED} are drawn, as each is corrupted anew")
@@ -421,6 +424,15 @@ class Learner:
         opened = prepare.open_again(table, self.job, model.readings, model.target, model.answer.inputs)
         data, _ = prepare.load(opened, extractors_of(model.answer.members), progress)
         return opened, prepare.asking(data, model.answer.task, opened.labels, prepare.weights_of(opened, self.job), self.job.seed)
+
+    def _known(self, opened: prepare.Opened, data: TableData) -> int:
+        """How many rows the fit learnt from or chose by."""
+        said, count = len(opened.notes), 0
+        for part in ("train", "val"):
+            with contextlib.suppress(UserError):  # it has none
+                count += len(self._part(opened, data, part))
+        del opened.notes[said:]  # what only `part` has to tell
+        return count
 
     def _part(self, opened: prepare.Opened, data: TableData, part: str) -> Rows:
         """The rows of a part: by the split column, else by the assignment that the fit saved."""

@@ -44,6 +44,7 @@ STAND_INS = {
 }
 BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]{40,}={0,2}\s*")
 DRIVE = re.compile(r"[A-Za-z]:/")
+LONE = re.compile(r"[A-Za-z][^\x00-\x7f](?![^\x00-\x7f])|(?<![^\x00-\x7f])[^\x00-\x7f][A-Za-z]")  # an accent that was taken for Chinese
 ARCHIVE_DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, lzma.LZMAError)
 
 
@@ -75,7 +76,7 @@ class Archive:
     def __init__(self, path: str) -> None:
         self.path, self.zip = path, zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
         if self.zip:
-            held: dict[str, Any] = {i.filename.replace("\\", "/"): i for i in self.zip.infolist() if not i.is_dir()}
+            held: dict[str, Any] = {told(i).replace("\\", "/"): i for i in self.zip.infolist() if not i.is_dir()}
         else:
             with tarfile.open(path, "r:") as tar:
                 held = {m.name: m for m in tar.getmembers() if m.isreg() and not m.issparse()}
@@ -93,6 +94,18 @@ class Archive:
         with self.zip.open(member) if self.zip else open(self.path, "rb") as file:
             file.seek(0 if self.zip else member.offset_data)
             return file.read(size if size <= cap else 0), size
+
+
+def told(member: zipfile.ZipInfo) -> str:
+    """The name of a member. Where it isn't marked as UTF-8 it often is, or GB18030, and not cp437, as which the standard has it."""
+    if member.flag_bits & 0x800 or member.filename.isascii():
+        return member.filename
+    raw = member.filename.encode("cp437")
+    with contextlib.suppress(UnicodeDecodeError):
+        return raw.decode("utf-8")
+    with contextlib.suppress(UnicodeDecodeError):
+        return name if LONE.search(name := raw.decode("gb18030")) is None else member.filename
+    return member.filename
 
 
 @dataclass(frozen=True)

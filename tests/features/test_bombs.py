@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import pickle
 import subprocess
 import time
 from pathlib import Path
@@ -10,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.clips import bomb, clip, moving
 
+from xmodal.errors import MediaError
 from xmodal.features import Store, build, build_row
 from xmodal.features import worker as pools
-from xmodal.features.extractors import CLASSIC
-from xmodal.features.worker import Kept
+from xmodal.features.extractors import CLASSIC, EXTRACTORS
+from xmodal.features.worker import Extraction, Kept, Worker
 from xmodal.job import Input
 from xmodal.media import Media
 from xmodal.table import Reading, read_table
@@ -58,6 +63,41 @@ def test_a_process_is_kept_for_later_rows_and_ends_with_them(monkeypatch: pytest
     kept.workers["clip"].end()
     process.kill()
     process.wait()
+
+
+def test_a_process_that_was_killed_while_idle_costs_no_cell_and_a_copy_starts_its_own() -> None:
+    kept, small = Kept(), clip(moving("left", 0))
+    assert row(small, kept).state_B[0] == 0
+    kept.workers["clip"].process.kill()
+    kept.workers["clip"].process.wait()
+    assert row(small, kept).state_B[0] == 0
+    copy = pickle.loads(pickle.dumps(kept))
+    assert copy.workers == {} and row(small, copy).state_B[0] == 0
+    for one in (kept, copy):
+        one.workers["clip"].end()
+
+
+def test_a_lock_that_a_parent_held_does_not_stop_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(Extraction({"video": (CLASSIC["video"],)}, NOWHERE))
+    worker.lock.acquire()
+    owner = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: owner + 1)
+    (found,) = worker.ask([(clip(moving("left", 0)), "")])
+    assert not isinstance(found, MediaError)
+    worker.end()
+
+
+def test_cells_that_hold_their_files_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several at once, and their features, are more than pipes hold: each side waited for the other."""
+    monkeypatch.setattr(pools, "TIMEOUT", 4.0)
+    random = np.random.default_rng(0)
+    uris = []
+    for _ in range(8):
+        Image.fromarray(random.integers(0, 255, (160, 160, 3)).astype(np.uint8)).save(file := io.BytesIO(), "PNG")
+        uris.append("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
+    with pools.pool(Extraction({"image": (EXTRACTORS["scaled"](),)}, NOWHERE)) as answers:
+        found = list(answers([(uri, "") for uri in uris]))
+    assert not any(isinstance(one, MediaError) for one in found)
 
 
 def test_pictures_start_no_process(monkeypatch: pytest.MonkeyPatch, draw: Any, tmp_path: Path) -> None:

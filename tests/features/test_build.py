@@ -226,6 +226,18 @@ def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
     return fragile_plugin.Fragile()
 
 
+def test_cells_are_asked_for_what_they_lack_alone_and_twins_are_told_each(tmp_path: Path, draw: Draw) -> None:
+    names = draw(6)
+    for name in ("bad.png", "worse.png"):
+        (tmp_path / "pics" / name).write_bytes((tmp_path / "pics" / names[0]).read_bytes()[:60])
+    cells: list[str | bytes | None] = [*names, "bad.png", "worse.png"]
+    pictures(cells, tmp_path, {"main.pic": [Descriptor()]})
+    column, counts = pictures(cells, tmp_path)
+    assert (counts.decoded, counts.extracted, column.state_B.tolist()) == (6, 6, [0] * 6 + [2] * 2)
+    assert [(e.row, "worse" in e.cell) for e in counts.broken] == [(7, False), (8, True)]
+    assert counts.lost["pic"].tolist() == [6, 7]
+
+
 def test_a_worker_that_dies_or_hangs_costs_its_cell_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragile) -> None:  # type: ignore[no-untyped-def]
     from PIL import Image
 

@@ -111,5 +111,6 @@ def affine(
     deviation = x_UF.std(0, np.float64)
     least = 1e-6 * np.where(own_F, np.abs(mean), 1 + np.abs(mean))  # less is rounding
     scale = np.where(deviation > least, share_F / np.maximum(deviation, 1e-40), 0.0)
-    pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
+    with np.errstate(invalid="ignore", divide="ignore"):  # shares of a variance that is 0
+        pca = PCA(min(most, *x_UF.shape), random_state=seed).fit((x_UF - mean) * scale)
     return np.where(scale > 0, mean, 0), pca.components_.T * scale[:, None], pca.explained_variance_

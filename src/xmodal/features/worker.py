@@ -151,6 +151,9 @@ class Worker:
         if self.process is None or self.process.poll() is not None:  # killed while it had nothing to do
             self.start()
         found: list[Made | MediaError] = []
+        if self.stopped:  # meanwhile
+            self.end()
+            return found
         start = time.monotonic()
         try:
             with contextlib.suppress(OSError):  # it died, maybe after some answers
@@ -179,7 +182,7 @@ class Worker:
 
     def end(self, stopped: bool = False) -> None:
         """Kill the process, whatever it does; `stopped`: no other is started."""
-        self.stopped = stopped
+        self.stopped |= stopped
         process, self.process = self.process, None
         if process:
             finish(process, self.owner)

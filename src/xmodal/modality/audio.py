@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import importlib
 import io
+import os
 import re
+import threading
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,6 +24,7 @@ from xmodal.modality.spectrum import RATE, log_mel
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".aif", ".aiff")
 FILES = ("WAV", "FLAC", "OGG", "MP3", "AIFF")  # read by libsndfile
 TRACKS = {"M4A": "mov", "MP4": "mov", "MKV": "matroska", "AVI": "avi", "MPEG": "mpeg"}  # by FFmpeg, and its only demuxer that may
+MUTED = threading.Lock()  # one at a time changes where standard error goes
 EXTRAS = {"soundfile": "audio", "soxr": "audio", "av": "video"}
 SECONDS, HOURS = 30, 6  # what is read of a sound; what is refused by its header
 RATES, CHANNELS = (1_000, 192_000), 16
@@ -66,6 +69,7 @@ class Sound:
             raise MediaError("needs too much memory", self.name, "make it smaller") from e
         except damage as e:
             told = re.sub(r"Error opening <[^>]*>: ", "", str(e))  # it names an object of ours
+            told = "no sound can be decoded" if "does not exist" in told else told  # what libsndfile says where libmpg123 gives up
             raise MediaError(f"damaged {self.kind}: {told}", self.name, "replace the file") from e
 
     def _package(self, name: str) -> Any:
@@ -75,9 +79,25 @@ class Sound:
             do = f"run: pip install 'xmodal[{EXTRAS[name]}]'" + ", or convert it to WAV" * (name == "av")
             raise MediaError(f"{self.kind}, which needs the package {name}", self.name, do) from e
 
+    @contextlib.contextmanager
+    def _silent(self) -> Iterator[None]:
+        """What libmpg123 prints of a damaged MP3, past Python, goes nowhere."""
+        if self.kind != "MP3":
+            yield
+            return
+        with MUTED:
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, 2)
+                yield
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+                os.close(nowhere)
+
     def _file(self) -> tuple[int, int, float]:
         """Rate, channels, seconds."""
-        with self._package("soundfile").SoundFile(Bytes(self.data)) as file:
+        with self._silent(), self._package("soundfile").SoundFile(Bytes(self.data)) as file:
             return file.samplerate, file.channels, min(file.frames, 2**60) / max(file.samplerate, 1)
 
     def _container(self) -> Any:
@@ -117,7 +137,7 @@ class Sound:
         return self._loaded[rate]
 
     def _read(self) -> np.ndarray:
-        with self._package("soundfile").SoundFile(Bytes(self.data)) as file:
+        with self._silent(), self._package("soundfile").SoundFile(Bytes(self.data)) as file:
             x_TC: np.ndarray = file.read(SECONDS * file.samplerate, dtype="float32", always_2d=True)
             return x_TC
 

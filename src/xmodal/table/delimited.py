@@ -62,7 +62,7 @@ def read_delimited(path: Path, content: bytes, encoding: str | None) -> tuple[pa
         return arrow.read_csv(pa.BufferReader(text), read, parse, convert)
 
     try:
-        data = attempt(BLOCK, True)
+        data = attempt(BLOCK, len(text) > BLOCK)  # of a header alone, threads may outlive the process and abort it
     except pa.ArrowInvalid as e:  # again, for a cell larger than a block, or for the row of a fault, which only one thread tells
         try:
             data = attempt(2**30 if "straddling" in str(e) else BLOCK, False)
@@ -117,6 +117,10 @@ def quoted(text: bytes, separator: bytes, path: Path) -> bytes:
 
 def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
     """The text as UTF-8: by its mark, else UTF-8, else `encoding`, else GB18030 where that reads as Chinese. Raises TableError."""
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise unknown("encoding", str(encoding), {*LETTERS, "utf-8", "utf-16", "gbk", "latin_1", "cp437", "cp850", "cp866"}) from None
     marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
     if not marked and (encoding is None or not content.isascii()) and b"\0" not in content:
         with contextlib.suppress(UnicodeDecodeError):
@@ -130,8 +134,6 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> bytes:
         raise TableError("text in UTF-8", f"another encoding in {path} (its bytes fit {likely})", do)
     try:
         return content.decode(name).removeprefix("\ufeff").encode()
-    except LookupError:
-        raise unknown("encoding", name, {*LETTERS, "utf-8", "utf-16", "gbk", "latin_1", "cp437", "cp850", "cp866"}) from None
     except UnicodeError as e:
         raise TableError(f"text in {name}", f"{e} in {path}", "give another --encoding") from e
 
