@@ -160,6 +160,17 @@ def packed(root: Path, kind: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("name", "encoding"), [("照片/图一.png", "utf-8"), ("照片/图一.png", "gb18030"), ("Zürich/Köln é.png", "cp437")])
+def test_names_in_a_zip_that_says_nothing_of_their_encoding(tmp_path: Path, name: str, encoding: str) -> None:
+    plain = "".join(c if c.isascii() else "~" * len(c.encode(encoding)) for c in name)
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr(plain, b"content")
+    content = (tmp_path / "m.zip").read_bytes().replace(plain.encode(), name.encode(encoding))
+    (tmp_path / "m.zip").write_bytes(content)
+    with Media((tmp_path / "m.zip",)).open(name) as file:
+        assert file.read() == b"content"
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_archives_are_roots_and_folders(root: Path, kind: str) -> None:
     path = packed(root, kind)

@@ -155,6 +155,15 @@ def test_a_second_family_of_an_input_stays_if_both_together_are_better(monkeypat
     assert pool.weights(1)[2:].sum() == 0 and (pool.weights(1)[:2] > 0.1).all()
 
 
+def test_inputs_are_ordered_by_what_their_families_say_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [fake("a.one", "a", 0.16), fake("b.best", "b", 0.2), fake("b.errs-elsewhere", "b", 0.2), *SINGLES[2:]]
+    outcome, _ = race(monkeypatch, some, COUNT + 1, np.arange(COUNT))
+    loss, pool = LOSSES["classify"](np.random.default_rng(0).integers(0, 2, COUNT)), outcome.answer.pool
+    each = [loss(pool.add(outcome.scores, 1 << m))[0].mean() for m in range(3)]
+    assert outcome.answer.order == tuple(KEYS[m] for m in np.argsort(each))
+    assert outcome.answer.order[0] == "main.b", "of which no family alone is the best"
+
+
 def test_a_joint_without_weight_in_any_set_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that serves a single set of inputs is kept for it."""
     bad, narrow = fake("joint.wrong", "abc", 0.98, 0.9), fake("joint.narrow", "abc", 0.02, 0.97, sets=[3])

@@ -90,7 +90,14 @@ def test_commands_show_both(table, model, tmp_path):
     assert '"clip:video": video' in run("config", table[0], *asked)
     run("report", model, "--out", tmp_path / "report.html")
     assert "clip:video" in (tmp_path / "report.html").read_text()
-    assert json.loads(run("evaluate", model, table[0], "--json"))["rows"] == 60
+    evaluated = json.loads(run("evaluate", model, table[0], "--json"))
+    assert evaluated["rows"] == 60
+    assert [
+        w
+        for w in evaluated["warnings"]
+        if w.endswith("of 60 rows were learnt from, so that the figures flatter: score others, or --part test")
+    ]
+    assert not any("learnt from" in w for w in json.loads(run("evaluate", model, table[0], "--part", "test", "--json"))["warnings"])
     assert len(run("predict", model, table[0]).splitlines()) == 61
 
 
@@ -147,6 +154,13 @@ def test_clips_without_sound_among_clips_with_it(tmp_path):
     one = Predictor(learner, tmp_path).row(rows[0])["way"]
     assert one.state_RM.tolist() == [[State.MISSING, State.PRESENT]]
     assert one.score[0] == pytest.approx(prediction.score[0], abs=1e-6)
+
+
+def test_a_track_that_no_clip_has_leaves_the_other_in(tmp_path):
+    cells = [{"clip": clip(moving(("left", "right")[row % 2], row, 4)), "way": ("left", "right")[row % 2]} for row in range(6)]
+    opened = open_new(cells, Learner(target="way", modality={"clip": "video+audio"}).job)
+    assert {n: r.modality for n, r in opened.readings.items()} == {"clip": "video"}
+    assert [n for n in opened.notes if "left out as audio: none of 6 opens" in n]
 
 
 def test_a_bomb_costs_its_cell_alone(table, model):
