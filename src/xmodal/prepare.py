@@ -6,6 +6,7 @@ R rows · M inputs
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import platform
 import re
@@ -106,7 +107,12 @@ def open_again(source: Any, job: Job, readings: Mapping[str, Reading], target: R
     """A table to predict or score: read exactly as at fit; a column that is gone is all missing, and said."""
     table = regrouped(read_table(source, job.encoding, job.sheet), readings)
     gone = [c for c in dict.fromkeys(c for i in inputs.values() for c in i.columns) if c not in table.data.column_names]
-    notes = [f"column {c!r} is not in {table.source}: all its cells count as missing" for c in gone]
+    spare = {n.strip().lower(): n for n in table.data.column_names if n not in {*job.roles, *(r.column for r in readings.values())}}
+    notes = list[str]()
+    for c in gone:
+        near = difflib.get_close_matches(c.strip().lower(), spare, 1)
+        like = f" (it has {spare[near[0]]!r}, which is not read)" if near else ""
+        notes.append(f"column {c!r} is not in {table.source}: all its cells count as missing{like}")
     options: Any = target.options
     if "mark" in options and target.column in table.data.column_names:
         said = {t for cell in table.data[target.column].to_pylist() for t in tags(cell, options["mark"]) or ()}

@@ -73,6 +73,8 @@ def test_a_row_alone_and_one_that_lacks_the_column(table, model):
         assert (one.state_RM[0, :2] == (State.BROKEN if row == 7 else State.MISSING if row == 11 else State.PRESENT)).all()
     prediction, notes = learner.predictions(rows[["size"]], lambda *_: None)
     assert (prediction.state_RM[:, :2] == State.MISSING).all() and sum("'clip' is not in" in n for n in notes) == 1
+    _, notes = learner.predictions(rows.rename(columns={"clip": "Clip ", "size": "weight"}), lambda *_: None)
+    assert [n.partition("missing")[2] for n in notes if "is not in" in n] == [" (it has 'Clip ', which is not read)", ""]
 
 
 def test_commands_show_both(table, model, tmp_path):
