@@ -27,12 +27,16 @@ def checking(typechecker: Any) -> Callable[[Any], Any]:
         hints = getattr(function, "__annotations__", {})
         if isinstance(function, type) or any(re.search(r"\b(Float|Int|Bool)\[", str(hint)) for hint in hints.values()):
             return shapes(function)
+        found = dict(hints)
         for name, hint in hints.items():
             with contextlib.suppress(NameError):  # of a class that is not there yet: looked up at the call
-                hints[name] = eval(hint, function.__globals__) if isinstance(hint, str) else hint
+                found[name] = eval(hint, function.__globals__) if isinstance(hint, str) else hint
+        if any("Json" in str(hint) for hint in found.values()):  # it holds itself, by a name that other modules lack
+            return shapes(function)
+        hints.update(found)
         try:
             return beartype(function)
-        except AttributeError:  # its trouble with types that hold themselves, as JSON does
+        except AttributeError:  # its own trouble with types that hold themselves
             return shapes(function)
 
     return decorate

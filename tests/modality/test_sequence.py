@@ -89,8 +89,8 @@ def test_types_and_one_value_a_step() -> None:
     (npy(np.array([{"a": 1}], object)), "pickled objects, which are never loaded"), (npy(np.eye(9))[:-8], "cut off"), (b"text", "no .npy"),
     (npy(np.zeros((2, 2, 2))), "no steps by values"), (npy(np.zeros((0, 3))), "no steps by values"), (npy(3.0), "no steps by values"),
     (npy([["a", "b"]]), "no steps by values"), (npy(np.ones((2, 2), complex)), "no steps by values"), (npy([[1, -np.inf]]), "infinite"),
-    (npy([[1e300, 0]]), "infinite"), (npy([[np.nan, np.nan]]), "nothing but NaN"), ([[1, 2], [3]], "different widths"),
-    ([["1", "x"]], "different widths, or no numbers"), (b"", "empty"), ("gone.npy", "no media root"),
+    (npy([[1e300, 0]]), "infinite"), (npy([[np.nan, np.nan]]), "nothing but NaN"), ([[1, 2], [3]], "steps of 1 and of 2 values"),
+    ([["1", "x"]], "that are not numbers"), (b"", "empty"), ("gone.npy", "no media root"),
 ])  # fmt: skip
 def test_what_is_no_sequence_says_why(cell: Any, why: str) -> None:
     with pytest.raises(MediaError, match=why):

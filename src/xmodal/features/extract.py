@@ -58,7 +58,7 @@ def media_columns(
     stored = {m: np.array([store.has(e.spec, digest_U) for e in some]) for m, some in extraction.readers.items()}
     lacking_EU, files_F = ~np.concatenate([*stored.values()]), list(at)
     requests = [(f, (files_F[f], digest_F[f].decode())) for f in first_U.tolist()]
-    counts.reused += len(digest_U) - lacking_EU.any(0).sum()
+    counts.reused += len(digest_U) - int(lacking_EU.any(0).sum())
     errors = fill(extraction, store, counts, partial(progress, f"features of {name}"), requests, lacking_EU)
     for m, found in errors.items():  # what is wrong with one file is wrong with all of its bytes, each under its name
         twins = [(f, found[first]) for f, first in zip(read.tolist(), first_U[read_U].tolist(), strict=True) if first in found]
