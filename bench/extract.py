@@ -82,7 +82,8 @@ def extractors(kind: str) -> tuple[Extractor, ...]:
 def seconds(kind: str, paths: Sequence[Path], cores: set[int]) -> float:
     """To extract all into an empty store, by the workers that these cores allow."""
     every = os.sched_getaffinity(0)
-    requests = {i: (str(path), digest_of(str(path), media := Media(tuple({p.parent for p in paths})))) for i, path in enumerate(paths)}
+    media = Media(tuple({path.parent for path in paths}))
+    requests = {i: (str(path), digest_of(str(path), media)) for i, path in enumerate(paths)}
     os.sched_setaffinity(0, cores)
     try:
         with tempfile.TemporaryDirectory() as folder:
