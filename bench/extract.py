@@ -67,7 +67,8 @@ def files(folder: Path) -> dict[str, list[Path]]:
     """Of each modality that is registered."""
     every: dict[str, Callable[[], list[Path]]] = {
         "image": lambda: photos(folder, MOST["image"]), "audio": lambda: real("av_digits", "audio", MOST["audio"]),
-        "video": lambda: real("digits_video", "clips", MOST["video"]), "strokes": lambda: twice(folder, real("handwriting", "strokes", MOST["strokes"])),
+        "video": lambda: real("digits_video", "clips", MOST["video"]),
+        "strokes": lambda: twice(folder, real("handwriting", "strokes", MOST["strokes"])),
         "sequence": lambda: series(folder, MOST["sequence"]),
     }  # fmt: skip
     return {kind: made() for kind, made in every.items() if kind in MODALITIES}
