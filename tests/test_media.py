@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 import tarfile
@@ -100,11 +101,10 @@ def test_no_name_leads_out(tmp_path_factory: pytest.TempPathFactory, name: str) 
         (base / "secret").write_bytes(b"secret")
         (base / "root" / "folder").symlink_to(base)
         (base / "root" / "link").symlink_to(base / "secret")
-    try:
+    content = b""  # a cell that holds its file itself, in base64, may be opened
+    with contextlib.suppress(MediaError):
         content = Media((base / "root",)).open(name).read()
-    except MediaError:
-        return
-    raise AssertionError(f"{name!r} gave {content!r}")
+    assert content != b"secret"
 
 
 def test_other_spellings_only_where_one_file_fits(root: Path) -> None:
